@@ -1,0 +1,1 @@
+"""The one shared state, the one worker, and what stands between them. QtCore only."""

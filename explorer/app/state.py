@@ -1,0 +1,408 @@
+"""The only shared mutable state. Panels show it and write it; the controller answers to it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from explorer.core.records import (
+    AttentionMap,
+    AttentionOverview,
+    ModelInfo,
+    PairReading,
+    RunSnapshot,
+    StepRecord,
+    TokenCloud,
+)
+from explorer.core.sampling import GREEDY, SamplingParams
+from explorer.core.selection import NOTHING, HeadRef, Selection, TokenRef
+from explorer.core.tokens import Token, TokenizedText
+
+
+class Emphasis(enum.IntEnum):
+    """How strongly a token is to be drawn, weakest first."""
+
+    NONE = 0
+    SAME = 1  # another place with the same token ID as the selected or hovered one
+    HOVERED = 2
+    SELECTED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What the worker is doing.
+
+    Attributes
+    ----------
+    text : str
+        One line for the progress strip.
+    fraction : float or None
+        Done so far, 0 to 1; None when it cannot be known.
+    """
+
+    text: str
+    fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that went wrong or that a person should know.
+
+    Attributes
+    ----------
+    text : str
+        One clear sentence: what is wrong and what to do.
+    details : str
+        A report to copy (traceback, versions); empty where there is nothing more to say.
+    error : bool
+        False for a mere remark.
+    """
+
+    text: str
+    details: str = ""
+    error: bool = True
+
+
+class AppState(QObject):
+    """What the window shows, with one past-tense signal per field.
+
+    Lives on the GUI thread; every setter is called there only, does nothing when the value is
+    unchanged, and emits after the new value is in place.
+    """
+
+    model_changed = Signal()
+    cloud_changed = Signal()
+    source_text_changed = Signal()
+    source_changed = Signal()
+    run_changed = Signal()
+    viewed_step_changed = Signal()
+    sampling_changed = Signal()
+    head_changed = Signal()
+    attention_changed = Signal()
+    overview_changed = Signal()
+    selection_changed = Signal()
+    hover_changed = Signal()
+    pair_changed = Signal()
+    activity_changed = Signal()
+    notice_changed = Signal()
+    stale_changed = Signal()
+
+    model_requested = Signal(str)
+    step_requested = Signal()
+    force_requested = Signal(int)
+    back_requested = Signal()
+    finish_requested = Signal()
+    reset_requested = Signal()
+    stop_requested = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._model: ModelInfo | None = None
+        self._cloud: TokenCloud | None = None
+        self._source_text = ""
+        self._source: TokenizedText | None = None
+        self._run: RunSnapshot | None = None
+        self._viewed_step: int | None = None
+        self._sampling: SamplingParams = GREEDY
+        self._head: HeadRef | None = None
+        self._attention: AttentionMap | None = None
+        self._overview: AttentionOverview | None = None
+        self._selection: Selection = NOTHING
+        self._hover: TokenRef | None = None
+        self._pair: PairReading | None = None
+        self._activity: Activity | None = None
+        self._notice: Notice | None = None
+        self._stale = False
+
+    # -- the model ----------------------------------------------------------------------------
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """The loaded model; None until the first one is ready."""
+        return self._model
+
+    def set_model(self, model: ModelInfo | None) -> None:
+        """A model was loaded; what belonged to the one before goes."""
+        if model is self._model:
+            return
+        self.set_selection(NOTHING)
+        self.set_hover(None)
+        self.set_run(None)
+        self.set_cloud(None)
+        self.set_source(None)
+        self._model = model
+        self.set_head(_first_head(model))
+        self.model_changed.emit()
+
+    @property
+    def cloud(self) -> TokenCloud | None:
+        """The model's input embeddings in exact principal components; None until computed."""
+        return self._cloud
+
+    def set_cloud(self, cloud: TokenCloud | None) -> None:
+        """Set the embedding cloud."""
+        self._set("cloud", cloud)
+
+    # -- the sentence and its run -------------------------------------------------------------
+
+    @property
+    def source_text(self) -> str:
+        """What is typed in the text field."""
+        return self._source_text
+
+    def set_source_text(self, text: str) -> None:
+        """The person typed; everything that belongs to the old text is stale from here on."""
+        self._set("source_text", text)
+        self._update_stale()
+
+    @property
+    def source(self) -> TokenizedText | None:
+        """The typed text, tokenized."""
+        return self._source
+
+    def set_source(self, source: TokenizedText | None) -> None:
+        """The text was tokenized; a selection in the old sentence means nothing in the new one."""
+        if source is self._source:
+            return
+        self._set("source", source)
+        self.set_hover(None)
+        self.set_selection(Selection(*(ref for ref in self._selection.refs if ref.side == "vocabulary")))
+
+    @property
+    def run(self) -> RunSnapshot | None:
+        """The run as it last stood; None before the first."""
+        return self._run
+
+    def set_run(self, run: RunSnapshot | None) -> None:
+        """The run moved on or back; a step that was added, or a new run's last one, comes into view."""
+        before = self._run
+        if run is before:
+            return
+        self._run = run
+        count = 0 if run is None else len(run.steps)
+        same_run = before is not None and run is not None and before.run_id == run.run_id
+        grew = before is None or count > len(before.steps)
+        viewed: int | None = count - 1 if count else None
+        if viewed is not None and same_run and not grew and self._viewed_step is not None:
+            viewed = min(self._viewed_step, viewed)
+        changed = viewed != self._viewed_step
+        self._viewed_step = viewed
+        if run is None:
+            self.set_attention(None)
+            self.set_overview(None)
+        self.set_selection(
+            Selection(*(ref for ref in self._selection.refs if self.token_id(ref) is not None))
+        )
+        if self._hover is not None and self.token_id(self._hover) is None:
+            self.set_hover(None)
+        self.run_changed.emit()
+        if changed:
+            self.viewed_step_changed.emit()
+        self._update_stale()
+
+    @property
+    def viewed_step(self) -> int | None:
+        """Which step the generation and softmax panels look at; None before the first step."""
+        return self._viewed_step
+
+    def set_viewed_step(self, index: int | None) -> None:
+        """Look at another step of the run; out-of-range indices are clamped."""
+        count = 0 if self._run is None else len(self._run.steps)
+        if index is not None:
+            index = min(max(index, 0), count - 1) if count else None
+        self._set("viewed_step", index)
+
+    @property
+    def step(self) -> StepRecord | None:
+        """The viewed step itself."""
+        if self._run is None or self._viewed_step is None:
+            return None
+        return self._run.steps[self._viewed_step]
+
+    @property
+    def stale(self) -> bool:
+        """Whether the run on show belongs to an older text than the one typed."""
+        return self._stale
+
+    def _update_stale(self) -> None:
+        self._set("stale", self._run is not None and self._run.source.text != self._source_text)
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """The settings that reshape what is shown and that the next step will use."""
+        return self._sampling
+
+    def set_sampling(self, params: SamplingParams) -> None:
+        """A slider moved."""
+        self._set("sampling", params)
+
+    # -- attention ----------------------------------------------------------------------------
+
+    @property
+    def head(self) -> HeadRef | None:
+        """The opened attention head."""
+        return self._head
+
+    def set_head(self, head: HeadRef | None) -> None:
+        """Open another head."""
+        self._set("head", head)
+
+    @property
+    def attention(self) -> AttentionMap | None:
+        """The last map that arrived; its ``head`` says whose it is."""
+        return self._attention
+
+    def set_attention(self, attention: AttentionMap | None) -> None:
+        """A head's map was read."""
+        self._set("attention", attention)
+
+    @property
+    def overview(self) -> AttentionOverview | None:
+        """All heads of the opened kind as thumbnails."""
+        return self._overview
+
+    def set_overview(self, overview: AttentionOverview | None) -> None:
+        """The thumbnails were read."""
+        self._set("overview", overview)
+
+    # -- what the person points at --------------------------------------------------------------
+
+    @property
+    def selection(self) -> Selection:
+        """The sticky selection: a token and, for a pair, its partner."""
+        return self._selection
+
+    def set_selection(self, selection: Selection) -> None:
+        """Set the selection; a selected generated token brings its step into view."""
+        if selection == self._selection:
+            return
+        self._selection = selection
+        if len(selection.refs) < 2:
+            self.set_pair(None)
+        self.selection_changed.emit()
+        for ref in reversed(selection.refs):
+            if ref.side == "generated":
+                self.set_viewed_step(ref.index)
+                break
+
+    def select(self, ref: TokenRef | None, *, extend: bool = False) -> None:
+        """A click (``extend`` with Ctrl or Shift held: pick the partner of a pair)."""
+        if ref is None:
+            self.set_selection(NOTHING)
+        else:
+            self.set_selection(self._selection.with_pick(ref) if extend else Selection(ref))
+
+    def move_selection(self, delta: int) -> None:
+        """An arrow key: ``delta`` tokens along source, start and generated tokens; stops at the ends."""
+        refs = self.refs()
+        if not refs:
+            return
+        if self._selection.token not in refs:
+            self.select(refs[0] if delta > 0 else refs[-1])
+            return
+        here = refs.index(self._selection.token)
+        self.select(refs[min(max(here + delta, 0), len(refs) - 1)])
+
+    @property
+    def hover(self) -> TokenRef | None:
+        """The token under the pointer, in whichever panel."""
+        return self._hover
+
+    def set_hover(self, ref: TokenRef | None) -> None:
+        """The pointer moved on or off a token."""
+        self._set("hover", ref)
+
+    @property
+    def pair(self) -> PairReading | None:
+        """The selected pair compared in the full space; None until it is read."""
+        return self._pair
+
+    def set_pair(self, pair: PairReading | None) -> None:
+        """The pair was compared."""
+        self._set("pair", pair)
+
+    def refs(self) -> tuple[TokenRef, ...]:
+        """All tokens on show, in reading order."""
+        source = (
+            () if self._source is None else tuple(TokenRef("source", i) for i in range(len(self._source)))
+        )
+        run = () if self._run is None else tuple(ref for ref in self._run.refs() if ref.side != "source")
+        return source + run
+
+    def token(self, ref: TokenRef) -> Token | None:
+        """The token behind ``ref``, from the typed text and the run; None for vocabulary refs."""
+        if ref.side == "source":
+            tokens = () if self._source is None else self._source.tokens
+            return tokens[ref.index] if 0 <= ref.index < len(tokens) else None
+        return None if self._run is None else self._run.token(ref)
+
+    def token_id(self, ref: TokenRef) -> int | None:
+        """The vocabulary row behind ``ref``; None when it points at nothing."""
+        if ref.side == "vocabulary":
+            return ref.index
+        token = self.token(ref)
+        return None if token is None else token.id
+
+    def piece(self, token_id: int) -> str:
+        """The piece of a vocabulary row, from the cloud or, before it is there, from the sentence."""
+        if self._cloud is not None and 0 <= token_id < len(self._cloud.pieces):
+            return self._cloud.pieces[token_id]
+        for ref in self.refs():
+            token = self.token(ref)
+            if token is not None and token.id == token_id:
+                return token.piece
+        return f"#{token_id}"
+
+    def emphasis(self, ref: TokenRef) -> Emphasis:
+        """How strongly to draw the token at ``ref``."""
+        if ref in self._selection.refs:
+            return Emphasis.SELECTED
+        if ref == self._hover:
+            return Emphasis.HOVERED
+        token_id = self.token_id(ref)
+        return min(Emphasis.SAME, self.emphasis_of_id(token_id)) if token_id is not None else Emphasis.NONE
+
+    def emphasis_of_id(self, token_id: int) -> Emphasis:
+        """How strongly to draw a vocabulary row (a 3D point, a bar), wherever its token stands."""
+        if any(self.token_id(ref) == token_id for ref in self._selection.refs):
+            return Emphasis.SELECTED
+        if self._hover is not None and self.token_id(self._hover) == token_id:
+            return Emphasis.HOVERED
+        return Emphasis.NONE
+
+    # -- what is going on -----------------------------------------------------------------------
+
+    @property
+    def activity(self) -> Activity | None:
+        """What the worker is doing; None when it is idle."""
+        return self._activity
+
+    def set_activity(self, activity: Activity | None) -> None:
+        """The worker began, went on or ended."""
+        self._set("activity", activity)
+
+    @property
+    def notice(self) -> Notice | None:
+        """The notice on show; None when there is none."""
+        return self._notice
+
+    def set_notice(self, notice: Notice | None) -> None:
+        """Show a notice, or with None take it away."""
+        self._set("notice", notice)
+
+    def _set(self, name: str, value: Any) -> None:
+        # The big frozen values compare by identity (eq=False), so that no array is ever compared.
+        if getattr(self, f"_{name}") == value:
+            return
+        setattr(self, f"_{name}", value)
+        getattr(self, f"{name}_changed").emit()
+
+
+def _first_head(model: ModelInfo | None) -> HeadRef | None:
+    if model is None or not model.layers:
+        return None
+    kind = "cross" if "cross" in model.layers else model.attention_kinds[-1]
+    return HeadRef(kind, model.layers[kind] - 1, 0)

@@ -1,0 +1,300 @@
+"""What crosses from the model to the window: frozen values, numpy arrays, no tensors.
+
+Everything that a panel shows is made of these. Arrays in them are not written to after they are made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from explorer.core.sampling import Distribution, RankedLogits, SamplingParams
+from explorer.core.selection import AttentionKind, HeadRef, TokenRef
+from explorer.core.tokens import Token, TokenizedText
+
+Family = Literal["encoder-decoder", "decoder-only", "encoder-only"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A loaded checkpoint, in facts.
+
+    Attributes
+    ----------
+    name : str
+        As it was asked for: a bundled name, a hub id, or the folder's name.
+    source : str
+        Folder or hub id that it was loaded from.
+    family, architecture : str
+        E.g. ``encoder-decoder`` and ``MarianMTModel``.
+    device, dtype : str
+        Where the weights are and in what numbers, e.g. ``cuda:0`` and ``bfloat16``.
+    parameter_count, resident_bytes : int
+        Weights and buffers, shared ones counted once.
+    vocabulary_size : int
+        Rows of the input-embedding matrix.
+    hidden_size : int
+        Width of the embeddings.
+    layers, heads : dict
+        By attention kind, for the kinds that the model has.
+    context_length : int or None
+        Most source tokens that the model reads; None where the architecture sets no limit.
+    notes : tuple of str
+        What a person should know of how it was loaded, one sentence each.
+    """
+
+    name: str
+    source: str
+    family: Family
+    architecture: str
+    device: str
+    dtype: str
+    parameter_count: int
+    resident_bytes: int
+    vocabulary_size: int
+    hidden_size: int
+    layers: dict[AttentionKind, int]
+    heads: dict[AttentionKind, int]
+    context_length: int | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def attention_kinds(self) -> tuple[AttentionKind, ...]:
+        """Kinds of attention that the model has, encoder first."""
+        return tuple(self.layers)
+
+
+@dataclass(frozen=True, eq=False)
+class StepRecord:
+    """One decoder step: what the model said, and what was chosen.
+
+    Attributes
+    ----------
+    index : int
+        Step number, from 0.
+    token : Token
+        The token that was chosen.
+    logits : numpy.ndarray
+        (V,) float32, raw, as the model's head gave them.
+    ranked : RankedLogits
+        The same after the checkpoint's own rules (banned words, forced tokens, penalties), ranked.
+    params : SamplingParams
+        The settings that the token was chosen under.
+    forced : bool
+        True when a person, not the distribution, chose it.
+    seconds : float
+        Wall time of the step's forward pass.
+    """
+
+    index: int
+    token: Token
+    logits: npt.NDArray[np.float32]
+    ranked: RankedLogits
+    params: SamplingParams
+    forced: bool
+    seconds: float
+
+    def distribution(self, params: SamplingParams | None = None) -> Distribution:
+        """Reshape this step's logits, no model call; by the step's own settings when none are given."""
+        return self.ranked.distribution(self.params if params is None else params)
+
+    @cached_property
+    def probability(self) -> float:
+        """The chosen token's probability in the model's own distribution (temperature 1, nothing cut)."""
+        return self.ranked.unshaped.probability(self.token.id)
+
+    @cached_property
+    def rank(self) -> int:
+        """The chosen token's rank among all, 0 for the most likely."""
+        return self.ranked.rank(self.token.id)
+
+
+@dataclass(frozen=True, eq=False)
+class RunSnapshot:
+    """A run as it stood at one moment; the run itself stays with the worker.
+
+    Attributes
+    ----------
+    run_id : int
+        Which request it answers.
+    family : Family
+        The model's family, which says how its sequences are laid out.
+    source : TokenizedText
+        What the encoder (or, for a decoder-only model, the prompt) reads.
+    start_tokens : tuple of Token
+        What the decoder is given before its first step; empty for a decoder-only model.
+    steps : tuple of StepRecord
+        The steps taken so far.
+    text : str
+        The generated tokens, detokenized, specials left out.
+    stop_reason : str or None
+        Why the loop ended, e.g. ``end-of-sequence token``; None while it can go on.
+    encoder_shape : tuple of int or None
+        (source tokens, hidden size) of what the encoder handed over; None without an encoder.
+    params : SamplingParams
+        The settings that the next step would use.
+    """
+
+    run_id: int
+    family: Family
+    source: TokenizedText
+    start_tokens: tuple[Token, ...]
+    steps: tuple[StepRecord, ...]
+    text: str
+    stop_reason: str | None
+    encoder_shape: tuple[int, int] | None
+    params: SamplingParams
+
+    @property
+    def finished(self) -> bool:
+        """Whether the loop has ended."""
+        return self.stop_reason is not None
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """Generated token IDs so far."""
+        return tuple(step.token.id for step in self.steps)
+
+    def token(self, ref: TokenRef) -> Token | None:
+        """The token that ``ref`` points at; None where the run has none there (or it is a vocabulary ref)."""
+        if ref.side == "source":
+            tokens = self.source.tokens
+        elif ref.side == "start":
+            tokens = self.start_tokens
+        elif ref.side == "generated":
+            tokens = tuple(step.token for step in self.steps)
+        else:
+            return None
+        return tokens[ref.index] if 0 <= ref.index < len(tokens) else None
+
+    def refs(self) -> tuple[TokenRef, ...]:
+        """All tokens of the run, in reading order: source, start, generated."""
+        return (
+            *(TokenRef("source", i) for i in range(len(self.source))),
+            *(TokenRef("start", i) for i in range(len(self.start_tokens))),
+            *(TokenRef("generated", i) for i in range(len(self.steps))),
+        )
+
+    def attention_axes(self, kind: AttentionKind) -> tuple[tuple[TokenRef, ...], tuple[TokenRef, ...]]:
+        """Which token each query row and each key column of a map of ``kind`` stands for.
+
+        Encoder: row and column i are source token i. Decoder-only: row and column i are token i of
+        prompt and generation, as read. Encoder-decoder, decoder and cross: a row stands for the
+        token that was being *written* by that query (row of step i is generated token i), a decoder
+        column for a token that was *read* (start tokens, then generated ones fed back).
+        """
+        source = tuple(TokenRef("source", i) for i in range(len(self.source)))
+        generated = tuple(TokenRef("generated", i) for i in range(len(self.steps)))
+        if kind == "encoder":
+            return source, source
+        if self.family == "decoder-only":
+            # The last generated token has not been fed back yet, so that nothing attended from it.
+            read = (source + generated)[: len(source) + max(0, len(generated) - 1)]
+            return (read, read) if generated else ((), ())
+        start = tuple(TokenRef("start", i) for i in range(len(self.start_tokens)))
+        # With several start tokens, the first queries "write" start tokens that were already given.
+        rows = (start[1:] + generated) if generated else ()
+        return (rows, (start + generated)[: len(rows)]) if kind == "decoder" else (rows, source)
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMap:
+    """One head's attention weights.
+
+    Attributes
+    ----------
+    head : HeadRef
+        Which head.
+    weights : numpy.ndarray
+        (query, key) float32; each row sums to 1.
+    queries, keys : tuple of TokenRef
+        What each row and column stands for, see `RunSnapshot.attention_axes`.
+    """
+
+    head: HeadRef
+    weights: npt.NDArray[np.float32]
+    queries: tuple[TokenRef, ...]
+    keys: tuple[TokenRef, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionOverview:
+    """Every head of one kind, reduced to thumbnails of one size.
+
+    Attributes
+    ----------
+    kind : AttentionKind
+        Which attention.
+    weights : numpy.ndarray
+        (layer, head, query cell, key cell) float32.
+    queries, keys : int
+        Size of the full maps.
+    pooling : str
+        How a full map became a thumbnail: ``none`` (cell = weight) or ``max``.
+    """
+
+    kind: AttentionKind
+    weights: npt.NDArray[np.float32]
+    queries: int
+    keys: int
+    pooling: Literal["none", "max"]
+
+
+@dataclass(frozen=True, eq=False)
+class TokenCloud:
+    """The input-embedding matrix as the window sees it: pieces, exact principal coordinates, norms.
+
+    Attributes
+    ----------
+    pieces : tuple of str
+        (V,) piece of each token ID; ids beyond the tokenizer's are ``<unused …>``.
+    special_ids : frozenset of int
+        The tokenizer's special tokens.
+    coordinates : numpy.ndarray
+        (V, components) float32; exact PCA coordinates of the whole vocabulary.
+    explained_variance_ratio : numpy.ndarray
+        (components,) float64; share of the total variance along each axis.
+    norms : numpy.ndarray
+        (V,) float32; Euclidean length of each vector in the full space.
+    origin : numpy.ndarray
+        (components,) float32; where the full space's zero vector falls in these coordinates.
+    dimensions : int
+        Dimensions of the full space.
+    seconds : float
+        What the PCA took.
+    """
+
+    pieces: tuple[str, ...]
+    special_ids: frozenset[int]
+    coordinates: npt.NDArray[np.float32]
+    explained_variance_ratio: npt.NDArray[np.float64]
+    norms: npt.NDArray[np.float32]
+    origin: npt.NDArray[np.float32]
+    dimensions: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PairReading:
+    """Two tokens compared in the model's full space.
+
+    Attributes
+    ----------
+    token_ids : tuple of (int, int)
+        Which tokens.
+    cosine, angle_degrees, dot, distance : float
+        Of the raw vectors in the full space; NaN for the first two where a vector is zero.
+    norms : tuple of (float, float)
+        Their lengths.
+    """
+
+    token_ids: tuple[int, int]
+    cosine: float
+    angle_degrees: float
+    dot: float
+    distance: float
+    norms: tuple[float, float]

@@ -1,0 +1,398 @@
+"""From raw logits to the distribution that a token is drawn from.
+
+The chain and every definition in it are those of transformers' logits processors, in their order:
+repetition penalty, no-repeat n-gram, temperature, top-k, top-p, min-p, typical-p. Logits are ranked
+once; every later change of settings reuses the ranking, because each of the cuts keeps one unbroken
+range of ranks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class LogitsError(ValueError):
+    """Logits that no distribution can be made of; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How the next token is chosen.
+
+    Attributes
+    ----------
+    temperature : float
+        Divides the logits; 0 means greedy (the most likely token is taken, nothing is drawn).
+    top_k : int or None
+        Keep the k most likely tokens, and those tied with the last of them; None or 0 is off.
+    top_p : float or None
+        Keep the smallest set of most likely tokens whose mass reaches p; None or 1 is off.
+    min_p : float or None
+        Keep tokens at least this fraction as likely as the most likely one; None or 0 is off.
+    typical_p : float or None
+        Locally typical sampling (Meister et al., 2022, arXiv 2202.00666); None or 1 is off.
+    repetition_penalty : float or None
+        Divides positive and multiplies negative logits of tokens already there (Keskar et al.,
+        2019, arXiv 1909.05858). None leaves what the checkpoint sets; 1 switches it off.
+    no_repeat_ngram_size : int or None
+        Bans tokens that would complete an n-gram already there. None leaves what the checkpoint
+        sets; 0 switches it off.
+    seed : int or None
+        Seed of the draws; None draws differently each time.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range; the message names it and its range.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repetition_penalty: float | None = None
+    no_repeat_ngram_size: int | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.temperature, "temperature", 0.0, math.inf, "0 (greedy) or a finite number above it")
+        if self.top_k is not None and (isinstance(self.top_k, bool) or int(self.top_k) != self.top_k):
+            raise ValueError(f"top_k must be a whole number, not {self.top_k!r}.")
+        _check(self.top_k, "top_k", 0, math.inf, "0 (off) or a whole number above it")
+        _check(self.top_p, "top_p", 0.0, 1.0, "from 0 to 1")
+        _check(self.min_p, "min_p", 0.0, 1.0, "from 0 to 1")
+        if self.typical_p is not None and not 0.0 < self.typical_p <= 1.0:
+            raise ValueError(f"typical_p must be above 0 and at most 1, not {self.typical_p!r}.")
+        if self.repetition_penalty is not None and not 0.0 < self.repetition_penalty < math.inf:
+            raise ValueError(f"repetition_penalty must be above 0, not {self.repetition_penalty!r}.")
+        _check(self.no_repeat_ngram_size, "no_repeat_ngram_size", 0, math.inf, "0 (off) or a whole number")
+
+    @property
+    def greedy(self) -> bool:
+        """True when the most likely token is taken without drawing."""
+        return self.temperature == 0
+
+    def with_changes(self, **changes: Any) -> SamplingParams:
+        """Return the same settings but for ``changes``, validated anew."""
+        return replace(self, **changes)
+
+
+GREEDY = SamplingParams(temperature=0.0)
+
+
+def _check(value: float | None, name: str, low: float, high: float, say: str) -> None:
+    if value is None:
+        return
+    if not (low <= value <= high) or math.isinf(value):
+        raise ValueError(f"{name} must be {say}, not {value!r}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """A next-token distribution over the whole vocabulary, after reshaping.
+
+    Attributes
+    ----------
+    ranked : RankedLogits
+        The logits that it was made of, after any penalties.
+    params : SamplingParams
+        The settings that shaped it.
+    first_rank, end_rank : int
+        The ranks that stay are ``first_rank <= rank < end_rank``; every other token is cut.
+    rank_probabilities : numpy.ndarray
+        (end_rank - first_rank,) float32; probabilities of the ranks that stay, summing to 1.
+    mass_cut : float
+        Probability, after temperature and before any cut, of the tokens that were cut.
+    """
+
+    ranked: RankedLogits
+    params: SamplingParams
+    first_rank: int
+    end_rank: int
+    rank_probabilities: FloatArray = field(repr=False)
+    mass_cut: float
+
+    @property
+    def kept_count(self) -> int:
+        """How many tokens can still be chosen."""
+        return self.end_rank - self.first_rank
+
+    @cached_property
+    def probabilities(self) -> FloatArray:
+        """(V,) float32 by token ID; 0 for cut tokens. O(V), made on first use."""
+        full = np.zeros(self.ranked.vocabulary_size, dtype=np.float32)
+        full[self.kept_ids] = self.rank_probabilities
+        return full
+
+    @cached_property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """(V,) bool by token ID: False for cut tokens. O(V), made on first use."""
+        mask = np.zeros(self.ranked.vocabulary_size, dtype=np.bool_)
+        mask[self.kept_ids] = True
+        return mask
+
+    @property
+    def kept_ids(self) -> npt.NDArray[np.int64]:
+        """Token IDs that stay, most likely first."""
+        return self.ranked.order[self.first_rank : self.end_rank]
+
+    @cached_property
+    def entropy_bits(self) -> float:
+        """Shannon entropy in bits; 0 when one token is certain."""
+        p = self.rank_probabilities[self.rank_probabilities > 0].astype(np.float64)
+        return float(max(0.0, -(p * np.log2(p)).sum()))
+
+    @property
+    def perplexity(self) -> float:
+        """Two to the power of the entropy: as uncertain as a fair choice among so many tokens."""
+        return float(2.0**self.entropy_bits)
+
+    @cached_property
+    def effective_choices(self) -> float:
+        """Inverse Simpson index, 1 / sum(p²): how many equally likely tokens would collide as often."""
+        p = self.rank_probabilities.astype(np.float64)
+        return float(1.0 / (p * p).sum())
+
+    def probability(self, token_id: int) -> float:
+        """Probability of one token; 0 where it is cut. O(1) after the ranks are inverted once."""
+        return self.probability_at(self.ranked.rank(token_id))
+
+    def probability_at(self, rank: int) -> float:
+        """Probability of the token at ``rank``; 0 where it is cut."""
+        if self.first_rank <= rank < self.end_rank:
+            return float(self.rank_probabilities[rank - self.first_rank])
+        return 0.0
+
+    def keeps_rank(self, rank: int) -> bool:
+        """Whether the token at ``rank`` can still be chosen."""
+        return self.first_rank <= rank < self.end_rank
+
+    def top(self, count: int) -> list[tuple[int, float]]:
+        """(token ID, probability) of the ``count`` highest-ranked tokens, cut ones included at 0."""
+        count = min(count, self.ranked.vocabulary_size)
+        return [(int(self.ranked.order[rank]), self.probability_at(rank)) for rank in range(count)]
+
+    def draw(self, count: int, seed: int | None = None) -> npt.NDArray[np.int64]:
+        """Draw ``count`` tokens with replacement: (V,) int64 counts by token ID.
+
+        One multinomial draw, O(V) whatever the count. The generator is numpy's, so these draws
+        illustrate the distribution; a run's own draws are torch's.
+        """
+        p = self.rank_probabilities.astype(np.float64)
+        counts = np.zeros(self.ranked.vocabulary_size, dtype=np.int64)
+        counts[self.kept_ids] = np.random.default_rng(seed).multinomial(count, p / p.sum())
+        return counts
+
+
+class RankedLogits:
+    """One vector of raw logits, sorted once, to be reshaped many times.
+
+    Equal logits rank by token ID, the higher first: that is the order in which transformers' top-p
+    keeps them on CPU.
+
+    Parameters
+    ----------
+    logits : array_like
+        (V,) raw logits; computed on as float32.
+    previous_ids : sequence of int
+        Tokens already there, which repetition penalty and no-repeat n-gram look at.
+
+    Raises
+    ------
+    LogitsError
+        The vector is empty or not one-dimensional, holds NaN or +inf, or all of it is -inf.
+
+    Notes
+    -----
+    Cost: one O(V log V) sort and 16 bytes per vocabulary entry kept.
+    """
+
+    def __init__(
+        self, logits: npt.ArrayLike, previous_ids: Sequence[int] | npt.NDArray[np.integer] = ()
+    ) -> None:
+        values = np.array(logits, dtype=np.float32)
+        if values.ndim != 1 or values.size == 0:
+            raise LogitsError(f"Logits must be one vector with an entry per token, not shape {values.shape}.")
+        if np.isnan(values).any():
+            raise LogitsError("The logits hold NaN: the model's numbers overflowed; a wider dtype may help.")
+        top = values.max()
+        if top == np.inf:
+            raise LogitsError("The logits hold +inf: the model's numbers overflowed; a wider dtype may help.")
+        if top == -np.inf:
+            raise LogitsError("Every token is suppressed (all logits are -inf): nothing can be chosen.")
+        values.setflags(write=False)
+        self.logits: FloatArray = values
+        self.previous_ids = np.asarray(previous_ids, dtype=np.int64)
+        self.order: npt.NDArray[np.int64] = np.argsort(values, kind="stable")[::-1]
+        self.sorted_logits: FloatArray = values[self.order]
+        self._scaled: tuple[float, FloatArray, FloatArray, float] | None = None
+        self._penalised: tuple[tuple[float | None, int | None], RankedLogits] | None = None
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Count of tokens, V."""
+        return self.logits.size
+
+    @cached_property
+    def _rank_of(self) -> npt.NDArray[np.int64]:
+        ranks = np.empty_like(self.order)
+        ranks[self.order] = np.arange(self.order.size)
+        return ranks
+
+    def rank(self, token_id: int) -> int:
+        """Rank of one token, 0 for the most likely."""
+        return int(self._rank_of[token_id])
+
+    @cached_property
+    def unshaped(self) -> Distribution:
+        """The model's own distribution: temperature 1, nothing cut."""
+        return self._reshape(SamplingParams())
+
+    def distribution(self, params: SamplingParams) -> Distribution:
+        """Reshape by ``params``; no sort unless a penalty changed.
+
+        O(V) when the temperature changed or top-p looks past top-k, O(kept) otherwise. Called from
+        any thread, but from one at a time.
+        """
+        return self._after_penalties(params)._reshape(params)
+
+    def _after_penalties(self, params: SamplingParams) -> RankedLogits:
+        key = (params.repetition_penalty, params.no_repeat_ngram_size)
+        if key[0] in (None, 1.0) and key[1] in (None, 0):
+            return self
+        if self._penalised is None or self._penalised[0] != key:
+            logits = apply_penalties(self.logits, self.previous_ids, *key)
+            self._penalised = (key, RankedLogits(logits, self.previous_ids))
+        return self._penalised[1]
+
+    def _exponentials(self, temperature: float) -> tuple[FloatArray, FloatArray, float]:
+        """Return scores, exp(scores - max) and their sum, all by rank, for one temperature (cached)."""
+        if self._scaled is None or self._scaled[0] != temperature:
+            with np.errstate(over="ignore"):
+                scores = self.sorted_logits / np.float32(temperature)
+            if not np.isfinite(scores[0]):
+                # So small a temperature overflows float32; the shifted quotient is the same in the limit.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    scores = (
+                        (self.sorted_logits.astype(np.float64) - self.sorted_logits[0]) / temperature
+                    ).astype(np.float32)
+            exponentials = np.exp(scores - scores[0])
+            self._scaled = (temperature, scores, exponentials, float(exponentials.sum(dtype=np.float64)))
+        return self._scaled[1:]
+
+    def _reshape(self, params: SamplingParams) -> Distribution:
+        if params.greedy:
+            return self._greedy(params)
+        scores, exponentials, total = self._exponentials(params.temperature)
+        # Tokens at -inf were banned before: they are cut whatever the settings.
+        first, end = 0, _count_at_least(scores, np.finfo(np.float32).min)
+        if params.top_k:
+            end = min(end, _end_by_top_k(scores, params.top_k))
+        if params.top_p is not None and params.top_p < 1.0:
+            end = _end_by_top_p(exponentials, end, params.top_p)
+        if params.min_p:
+            end = _end_by_min_p(exponentials, end, params.min_p)
+        if params.typical_p is not None and params.typical_p < 1.0:
+            first, end = _range_by_typical_p(scores, exponentials, end, params.typical_p)
+        kept = exponentials[first:end]
+        kept_sum = float(kept.sum(dtype=np.float64))
+        probabilities = kept / np.float32(kept_sum)
+        mass_cut = max(0.0, 1.0 - kept_sum / total)
+        return Distribution(self, params, first, end, probabilities, mass_cut)
+
+    def _greedy(self, params: SamplingParams) -> Distribution:
+        # argmax takes the first of equals, as transformers does; the ranking puts the last one first.
+        rank = self.rank(int(self.logits.argmax()))
+        _, exponentials, total = self._exponentials(1.0)
+        mass_cut = max(0.0, 1.0 - float(exponentials[rank]) / total)
+        return Distribution(self, params, rank, rank + 1, np.ones(1, dtype=np.float32), mass_cut)
+
+
+def reshape(
+    logits: npt.ArrayLike, params: SamplingParams, previous_ids: Sequence[int] | npt.NDArray[np.integer] = ()
+) -> Distribution:
+    """Reshape raw logits (V,) by ``params``; see `RankedLogits` for many settings on the same logits."""
+    return RankedLogits(logits, previous_ids).distribution(params)
+
+
+def apply_penalties(
+    logits: FloatArray,
+    previous_ids: npt.NDArray[np.int64],
+    repetition_penalty: float | None,
+    no_repeat_ngram_size: int | None,
+) -> FloatArray:
+    """Return a copy of ``logits`` after repetition penalty and no-repeat n-gram.
+
+    ``RepetitionPenaltyLogitsProcessor`` and ``NoRepeatNGramLogitsProcessor`` of transformers, in that
+    order. O(V + length of ``previous_ids``).
+    """
+    result = logits.copy()
+    if repetition_penalty not in (None, 1.0) and previous_ids.size:
+        seen = np.unique(previous_ids)
+        scores = result[seen]
+        penalty = np.float32(repetition_penalty)
+        result[seen] = np.where(scores < 0, scores * penalty, scores / penalty)
+    size = no_repeat_ngram_size or 0
+    if size and previous_ids.size + 1 >= size:
+        ids = previous_ids.tolist()
+        prefix = ids[len(ids) - (size - 1) :] if size > 1 else []
+        banned = [ids[i + size - 1] for i in range(len(ids) - size + 1) if ids[i : i + size - 1] == prefix]
+        result[banned] = -np.inf
+    return result
+
+
+def _count_at_least(descending: FloatArray, threshold: np.float32) -> int:
+    return descending.size - int(np.searchsorted(descending[::-1], threshold, side="left"))
+
+
+def _end_by_top_k(scores: FloatArray, top_k: int) -> int:
+    k = min(top_k, scores.size)
+    # Ties with the k-th stay; the comparison is on the divided scores, as in TopKLogitsWarper.
+    return _count_at_least(scores, scores[k - 1])
+
+
+def _end_by_top_p(exponentials: FloatArray, end: int, top_p: float) -> int:
+    kept = exponentials[:end]
+    probabilities = kept / np.float32(kept.sum(dtype=np.float64))
+    # TopPLogitsWarper sums from the least likely up and drops while the sum is <= 1 - p, in float32.
+    tail = np.cumsum(probabilities[::-1], dtype=np.float64).astype(np.float32)
+    dropped = int(np.searchsorted(tail, np.float32(1.0 - top_p), side="right"))
+    return max(1, end - dropped)
+
+
+def _end_by_min_p(exponentials: FloatArray, end: int, min_p: float) -> int:
+    kept = exponentials[:end]
+    probabilities = kept / np.float32(kept.sum(dtype=np.float64))
+    threshold = np.float32(min_p) * probabilities[0]
+    return max(1, _count_at_least(probabilities, threshold))
+
+
+def _range_by_typical_p(
+    scores: FloatArray, exponentials: FloatArray, end: int, mass: float
+) -> tuple[int, int]:
+    """Ranks whose surprise is nearest the entropy, until their mass reaches ``mass``.
+
+    Surprise grows with rank, so that the tokens nearest to any value of it are one range of ranks.
+    """
+    kept = exponentials[:end]
+    log_total = np.float32(math.log(kept.sum(dtype=np.float64)))
+    log_probabilities = (scores[:end] - scores[0]) - log_total
+    probabilities = np.exp(log_probabilities)
+    finite = np.isfinite(log_probabilities)
+    entropy = -(log_probabilities[finite] * probabilities[finite]).sum(dtype=np.float64)
+    distance = np.abs(-log_probabilities - np.float32(entropy))
+    by_distance = np.argsort(distance, kind="stable")
+    cumulative = np.cumsum(probabilities[by_distance], dtype=np.float64).astype(np.float32)
+    last = min(int((cumulative < np.float32(mass)).sum()), distance.size - 1)
+    stay = np.flatnonzero(distance <= distance[by_distance[last]])
+    return int(stay[0]), int(stay[-1]) + 1

@@ -1,0 +1,61 @@
+"""What a person points at: one token, its partner, one head, one step.
+
+A selection is sticky (click), a hover is not. Both speak of tokens by reference, so that the same
+token can light up in every panel, whatever the panel draws it as.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Side = Literal["source", "start", "generated", "vocabulary"]
+AttentionKind = Literal["encoder", "decoder", "cross"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRef:
+    """A token by where it stands.
+
+    ``source``: index into the tokenized text. ``start``: index into the tokens that the decoder is
+    given before its first step. ``generated``: index into the run's steps. ``vocabulary``: index is
+    the token ID itself, for a token that is in no sentence.
+    """
+
+    side: Side
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRef:
+    """One attention head; layer and head count from 0."""
+
+    kind: AttentionKind
+    layer: int
+    head: int
+
+    def __str__(self) -> str:
+        """As it is named on screen, e.g. ``cross · layer 2 · head 5``."""
+        return f"{self.kind} · layer {self.layer} · head {self.head}"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The selected token and, where a pair is being compared, its partner."""
+
+    token: TokenRef | None = None
+    partner: TokenRef | None = None
+
+    def with_pick(self, ref: TokenRef) -> Selection:
+        """Make ``ref`` the pair's other end: the token stays, a second pick of either end drops it."""
+        if self.token is None or ref == self.token:
+            return Selection(None if ref == self.token else ref)
+        return Selection(self.token, None if ref == self.partner else ref)
+
+    @property
+    def refs(self) -> tuple[TokenRef, ...]:
+        """The selected references, token first."""
+        return tuple(ref for ref in (self.token, self.partner) if ref is not None)
+
+
+NOTHING = Selection()

@@ -1,0 +1,1 @@
+"""Small reusable pieces that panels are made of."""
