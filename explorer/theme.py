@@ -251,13 +251,23 @@ class Theme(QObject):
         QPushButton:hover {{ border-color: {p.accent}; background: {p.raised}; }}
         QPushButton:pressed {{ background: {p.accent_fill}; }}
         QPushButton:disabled {{ color: {p.faint}; background: {p.raised}; border-color: {p.grid}; }}
-        QPushButton:checked {{ background: {p.accent}; color: {p.accent_text}; border-color: {p.accent}; font-weight: 600; }}
-        QPushButton[role="primary"] {{ background: {p.accent}; color: {p.accent_text}; border-color: {p.accent}; font-weight: 600; }}
+        QPushButton:checked {{
+            background: {p.accent}; color: {p.accent_text}; border-color: {p.accent}; font-weight: 600;
+        }}
+        QPushButton[role="primary"] {{
+            background: {p.accent}; color: {p.accent_text}; border-color: {p.accent}; font-weight: 600;
+        }}
         QPushButton[role="primary"]:hover {{ border-color: {p.text}; }}
-        QPushButton[role="primary"]:disabled {{ background: {p.grid}; color: {p.faint}; border-color: {p.grid}; }}
-        QPushButton[role="link"] {{ border: none; background: transparent; color: {p.accent}; padding: 0 {pad}px; }}
+        QPushButton[role="primary"]:disabled {{
+            background: {p.grid}; color: {p.faint}; border-color: {p.grid};
+        }}
+        QPushButton[role="link"] {{
+            border: none; background: transparent; color: {p.accent}; padding: 0 {pad}px;
+        }}
         QPushButton[role="link"]:hover {{ text-decoration: underline; }}
-        QPushButton:focus, QLineEdit:focus, QComboBox:focus, QAbstractSpinBox:focus {{ border: 2px solid {p.accent}; }}
+        QPushButton:focus, QLineEdit:focus, QComboBox:focus, QAbstractSpinBox:focus {{
+            border: 2px solid {p.accent};
+        }}
         QLineEdit, QComboBox, QAbstractSpinBox, QPlainTextEdit {{
             background: {p.surface}; border: 1px solid {p.border}; border-radius: {radius}px;
             padding: {round(pad * 0.8)}px {pad}px; selection-background-color: {p.accent};
@@ -269,14 +279,24 @@ class Theme(QObject):
         QMenu::item {{ padding: {pad}px {pad * 4}px; }}
         QMenu::item:selected, QMenuBar::item:selected {{ background: {p.accent_fill}; }}
         QMenu::item:disabled {{ color: {p.faint}; }}
-        QToolTip {{ background: {p.raised}; color: {p.text}; border: 1px solid {p.border}; padding: {pad}px; }}
+        QToolTip {{
+            background: {p.raised}; color: {p.text}; border: 1px solid {p.border}; padding: {pad}px;
+        }}
         QScrollArea, QScrollArea > QWidget > QWidget {{ background: transparent; border: none; }}
         QScrollBar {{ background: transparent; }}
         QScrollBar:vertical {{ width: {pad * 2}px; }} QScrollBar:horizontal {{ height: {pad * 2}px; }}
-        QScrollBar::handle {{ background: {p.border}; border-radius: {pad // 2}px; min-height: 24px; min-width: 24px; margin: 2px; }}
+        QScrollBar::handle {{
+            background: {p.border}; border-radius: {pad // 2}px; min-height: 24px; min-width: 24px;
+            margin: 2px;
+        }}
         QScrollBar::handle:hover {{ background: {p.faint}; }}
-        QScrollBar::add-line, QScrollBar::sub-line, QScrollBar::add-page, QScrollBar::sub-page {{ background: none; border: none; width: 0; height: 0; }}
-        QSlider::groove:horizontal {{ height: {max(4, pad // 2 + 1)}px; background: {p.border}; border-radius: 2px; }}
+        QScrollBar::add-line, QScrollBar::sub-line, QScrollBar::add-page,
+        QScrollBar::sub-page {{
+            background: none; border: none; width: 0; height: 0;
+        }}
+        QSlider::groove:horizontal {{
+            height: {max(4, pad // 2 + 1)}px; background: {p.border}; border-radius: 2px;
+        }}
         QSlider::sub-page:horizontal {{ background: {p.accent}; border-radius: 2px; }}
         QSlider::handle:horizontal {{
             background: {p.surface}; border: 2px solid {p.accent}; width: {pad * 2}px; height: {pad * 2}px;

@@ -256,7 +256,7 @@ class RankedLogits:
     @cached_property
     def unshaped(self) -> Distribution:
         """The model's own distribution: temperature 1, nothing cut."""
-        return self._reshape(SamplingParams())
+        return self.temper_and_cut(SamplingParams())
 
     def distribution(self, params: SamplingParams) -> Distribution:
         """Reshape by ``params``; no sort unless a penalty changed.
@@ -264,7 +264,7 @@ class RankedLogits:
         O(V) when the temperature changed or top-p looks past top-k, O(kept) otherwise. Called from
         any thread, but from one at a time.
         """
-        return self._after_penalties(params)._reshape(params)
+        return self._after_penalties(params).temper_and_cut(params)
 
     def _after_penalties(self, params: SamplingParams) -> RankedLogits:
         key = (params.repetition_penalty, params.no_repeat_ngram_size)
@@ -290,7 +290,8 @@ class RankedLogits:
             self._scaled = (temperature, scores, exponentials, float(exponentials.sum(dtype=np.float64)))
         return self._scaled[1:]
 
-    def _reshape(self, params: SamplingParams) -> Distribution:
+    def temper_and_cut(self, params: SamplingParams) -> Distribution:
+        """Apply temperature, top-k, top-p, min-p and typical-p, but no penalty."""
         if params.greedy:
             return self._greedy(params)
         scores, exponentials, total = self._exponentials(params.temperature)
