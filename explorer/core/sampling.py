@@ -87,14 +87,14 @@ class SamplingParams:
         return replace(self, **changes)
 
 
-GREEDY = SamplingParams(temperature=0.0)
-
-
 def _check(value: float | None, name: str, low: float, high: float, say: str) -> None:
     if value is None:
         return
     if not (low <= value <= high) or math.isinf(value):
         raise ValueError(f"{name} must be {say}, not {value!r}.")
+
+
+GREEDY = SamplingParams(temperature=0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,39 @@
+"""Shared fixtures.
+
+Thread counts are set before numpy is imported: threaded BLAS collapses under contention.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from collections.abc import Iterator
+
+import pytest
+from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtWidgets import QApplication
+
+from explorer.app.state import AppState
+from explorer.theme import Theme
+
+# Without this, set before the application exists, a second OpenGL view stays blank.
+QCoreApplication.setAttribute(Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
+
+
+@pytest.fixture
+def theme(qapp: QApplication) -> Iterator[Theme]:
+    """A light theme at scale 1, so that pictures do not depend on the machine's scheme."""
+    theme = Theme(qapp, scheme="light")
+    yield theme
+    theme.deleteLater()
+
+
+@pytest.fixture
+def state(qapp: QApplication) -> Iterator[AppState]:
+    state = AppState()
+    yield state
+    state.deleteLater()
