@@ -9,6 +9,7 @@ range of ranks.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,6 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
+
+_SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class LogitsError(ValueError):
@@ -66,8 +70,10 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         _check(self.temperature, "temperature", 0.0, math.inf, "0 (greedy) or a finite number above it")
-        if self.top_k is not None and (isinstance(self.top_k, bool) or int(self.top_k) != self.top_k):
-            raise ValueError(f"top_k must be a whole number, not {self.top_k!r}.")
+        for name in ("top_k", "no_repeat_ngram_size", "seed"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
+                raise ValueError(f"{name} must be a whole number, not {value!r}.")
         _check(self.top_k, "top_k", 0, math.inf, "0 (off) or a whole number above it")
         _check(self.top_p, "top_p", 0.0, 1.0, "from 0 to 1")
         _check(self.min_p, "min_p", 0.0, 1.0, "from 0 to 1")
@@ -197,13 +203,14 @@ class Distribution:
 class RankedLogits:
     """One vector of raw logits, sorted once, to be reshaped many times.
 
-    Equal logits rank by token ID, the higher first: that is the order in which transformers' top-p
-    keeps them on CPU.
+    Equal logits rank by token ID, the higher first: so does top-p of transformers where torch sorts
+    stably, as it does short vectors. Its sort of long ones may leave any member of a tie in front, so
+    that there only the number of tied tokens that stay is defined.
 
     Parameters
     ----------
-    logits : array_like
-        (V,) raw logits; computed on as float32.
+    logits : array_like or torch.Tensor
+        (V,) raw logits, of any dtype and on any device; computed on as float32.
     previous_ids : sequence of int
         Tokens already there, which repetition penalty and no-repeat n-gram look at.
 
@@ -211,6 +218,8 @@ class RankedLogits:
     ------
     LogitsError
         The vector is empty or not one-dimensional, holds NaN or +inf, or all of it is -inf.
+    ValueError
+        ``previous_ids`` is not one sequence of token IDs below V.
 
     Notes
     -----
@@ -220,7 +229,7 @@ class RankedLogits:
     def __init__(
         self, logits: npt.ArrayLike, previous_ids: Sequence[int] | npt.NDArray[np.integer] = ()
     ) -> None:
-        values = np.array(logits, dtype=np.float32)
+        values = _own_float32(logits)
         if values.ndim != 1 or values.size == 0:
             raise LogitsError(f"Logits must be one vector with an entry per token, not shape {values.shape}.")
         if np.isnan(values).any():
@@ -233,6 +242,11 @@ class RankedLogits:
         values.setflags(write=False)
         self.logits: FloatArray = values
         self.previous_ids = np.asarray(previous_ids, dtype=np.int64)
+        if (
+            self.previous_ids.ndim != 1
+            or not ((self.previous_ids >= 0) & (self.previous_ids < values.size)).all()
+        ):
+            raise ValueError(f"previous_ids must be one sequence of token IDs from 0 to {values.size - 1}.")
         self.order: npt.NDArray[np.int64] = np.argsort(values, kind="stable")[::-1]
         self.sorted_logits: FloatArray = values[self.order]
         self._scaled: tuple[float, FloatArray, FloatArray, float] | None = None
@@ -278,17 +292,22 @@ class RankedLogits:
     def _exponentials(self, temperature: float) -> tuple[FloatArray, FloatArray, float]:
         """Return scores, exp(scores - max) and their sum, all by rank, for one temperature (cached)."""
         if self._scaled is None or self._scaled[0] != temperature:
+            scores = self._tempered(temperature)
             with np.errstate(over="ignore"):
-                scores = self.sorted_logits / np.float32(temperature)
-            if not np.isfinite(scores[0]):
-                # So small a temperature overflows float32; the shifted quotient is the same in the limit.
-                with np.errstate(over="ignore", invalid="ignore"):
-                    scores = (
-                        (self.sorted_logits.astype(np.float64) - self.sorted_logits[0]) / temperature
-                    ).astype(np.float32)
-            exponentials = np.exp(scores - scores[0])
+                exponentials = np.exp(scores - scores[0])
             self._scaled = (temperature, scores, exponentials, float(exponentials.sum(dtype=np.float64)))
         return self._scaled[1:]
+
+    def _tempered(self, temperature: float) -> FloatArray:
+        if _SMALLEST_NORMAL <= temperature <= _LARGEST:
+            with np.errstate(over="ignore"):
+                scores = self.sorted_logits / np.float32(temperature)
+            if np.isfinite(scores[0]):
+                return scores
+        # The quotient overflows float32. Shifted first, it does not, and the distribution is the same.
+        shifted = self.sorted_logits.astype(np.float64) - self.sorted_logits[0]
+        with np.errstate(over="ignore"):
+            return (shifted / temperature).astype(np.float32)
 
     def temper_and_cut(self, params: SamplingParams) -> Distribution:
         """Apply temperature, top-k, top-p, min-p and typical-p, but no penalty."""
@@ -317,6 +336,16 @@ class RankedLogits:
         _, exponentials, total = self._exponentials(1.0)
         mass_cut = max(0.0, 1.0 - float(exponentials[rank]) / total)
         return Distribution(self, params, rank, rank + 1, np.ones(1, dtype=np.float32), mass_cut)
+
+
+def _own_float32(logits: Any) -> FloatArray:
+    """Return a float32 copy of ``logits``."""
+    if hasattr(logits, "detach"):
+        # A torch tensor: numpy has no bfloat16, and cannot take a tensor that has a gradient or lives
+        # on a device. It is asked by its own methods, because core knows no torch.
+        logits = logits.detach().float().cpu().numpy()
+    with np.errstate(over="ignore"):
+        return np.array(logits, dtype=np.float32)
 
 
 def reshape(
