@@ -1,0 +1,295 @@
+"""Attention as the model computed it, read on demand.
+
+The model runs under its fast attention (SDPA). A registered attention function notes what a map is
+made of (queries and keys after rotary, mask, scaling, position bias, soft cap) and hands on to the
+stock function, so that the model's numbers do not change. A head's weights are computed from the
+notes when somebody asks, by the formula that the checkpoint's own eager attention uses.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from explorer.core.selection import AttentionKind
+from explorer.model.errors import CancelledError
+
+CAPTURING = "explorer_sdpa"
+OVERVIEW_CELLS = 64
+
+
+@dataclass(slots=True)
+class _Call:
+    """What one forward pass gave one attention module. Batch is always 1.
+
+    ``query`` is (H, q, d). It saw keys ``key_start`` to ``key_end``. ``mask`` and ``bias`` are
+    (1 or H, q, key_end - key_start), the mask boolean (True: may look) or additive.
+    """
+
+    query: torch.Tensor
+    key_start: int
+    key_end: int
+    causal: bool
+    mask: torch.Tensor | None
+    bias: torch.Tensor | None
+
+
+@dataclass(slots=True)
+class _Layer:
+    """One attention module's notes over a run: every query row, and each key once."""
+
+    scaling: float = 1.0
+    softcap: float | None = None
+    groups: int = 1
+    calls: list[_Call] = field(default_factory=list)
+    keys: list[torch.Tensor] = field(default_factory=list)  # (H_kv, k, d) each
+
+    @property
+    def key_count(self) -> int:
+        return sum(key.shape[1] for key in self.keys)
+
+
+class AttentionNotes:
+    """What one run's attention maps are made of. Lives on the model's device.
+
+    Memory, beside the model's own cache: per layer and token, one query row and one copy of its key
+    (``(H + H_kv) * head_dim`` numbers for self-attention, ``H * head_dim`` for cross-attention,
+    whose keys are shared with the cache), plus the mask and position-bias rows where a family has
+    them. Linear in length but for T5's position bias, whose rows grow with it.
+    """
+
+    def __init__(self) -> None:
+        self._layers: dict[tuple[AttentionKind, int], _Layer] = {}
+
+    def note(
+        self,
+        slot: _Slot,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        mask: torch.Tensor | None,
+        scaling: float | None,
+        bias: torch.Tensor | None,
+        softcap: float | None,
+        is_causal: bool,
+    ) -> None:
+        """Keep what a map is made of: references, and a copy of the keys that a step added."""
+        layer = self._layers.setdefault((slot.kind, slot.layer), _Layer())
+        rows, seen = query.shape[2], key.shape[2]
+        if slot.kind == "cross":
+            if not layer.keys:
+                layer.keys.append(key[0])
+        elif rows == seen:
+            layer.keys.append(key[0])
+        else:
+            # A view would keep the whole concatenated cache of this step alive.
+            layer.keys.append(key[0, :, seen - rows :].clone())
+        total = layer.key_count
+        layer.scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        layer.softcap = softcap
+        layer.groups = query.shape[1] // key.shape[1]
+        layer.calls.append(
+            _Call(
+                query=query[0],
+                key_start=total - seen,
+                key_end=total,
+                causal=is_causal and mask is None and rows > 1,
+                mask=None if mask is None else mask[0, ..., -rows:, :seen],
+                bias=None if bias is None else bias[0, ..., -rows:, :seen],
+            )
+        )
+
+    def forget_last(self) -> None:
+        """Drop the decoder's last forward pass, as when a step is taken back."""
+        for (kind, _), layer in self._layers.items():
+            if kind != "encoder":
+                layer.calls.pop()
+                if kind == "decoder":
+                    layer.keys.pop()
+
+    def layer_count(self, kind: AttentionKind) -> int:
+        """How many layers of ``kind`` were noted."""
+        return sum(1 for noted, _ in self._layers if noted == kind)
+
+    def weights(self, kind: AttentionKind, layer: int, heads: slice, rows: int | None = None) -> torch.Tensor:
+        """Attention weights (heads, query, key) in float32, on the model's device.
+
+        ``softmax(query @ key.T * scaling + position bias, soft-capped, masked)``, as the checkpoint's
+        eager attention computes it (Vaswani et al., 2017; T5: Raffel et al., 2020, unscaled with
+        bias; soft cap: Gemma 2). O(heads * query * key * head_dim) time, three times the result in
+        memory.
+
+        Parameters
+        ----------
+        kind, layer : AttentionKind, int
+            Which attention; the layer counts from 0.
+        heads : slice
+            Which query heads.
+        rows : int or None
+            Only the first so many query rows.
+        """
+        noted = self._layers[kind, layer]
+        query = torch.cat([call.query for call in noted.calls], dim=1)[heads, :rows].float()  # (h, q, d)
+        key = torch.cat(noted.keys, dim=1)[None]  # (1, H_kv, k, d)
+        key = repeat_kv(key, noted.groups)[0, heads].float()  # (h, k, d)
+        scores = query @ key.transpose(1, 2) * noted.scaling  # (h, q, k)
+        if any(call.bias is not None for call in noted.calls):
+            self._add(scores, noted.calls, heads, "bias")
+        if noted.softcap is not None:
+            scores = torch.tanh(scores / noted.softcap) * noted.softcap
+        if any(call.mask is not None for call in noted.calls):
+            self._add(scores, noted.calls, heads, "mask")
+        scores.masked_fill_(~self._visible(noted.calls, scores), float("-inf"))
+        return torch.softmax(scores, dim=-1)
+
+    @staticmethod
+    def _add(scores: torch.Tensor, calls: list[_Call], heads: slice, what: str) -> None:
+        """Add each call's bias or mask to its block of rows, in place."""
+        first = 0
+        for call in calls:
+            last = min(first + call.query.shape[1], scores.shape[1])
+            term = getattr(call, what)
+            if term is not None and last > first:
+                term = term if term.shape[0] == 1 else term[heads]
+                block = scores[:, first:last, call.key_start : call.key_end]
+                if term.dtype == torch.bool:
+                    block.masked_fill_(~term[:, : last - first], float("-inf"))
+                else:
+                    block += term[:, : last - first]
+            first = last
+
+    @staticmethod
+    def _visible(calls: list[_Call], scores: torch.Tensor) -> torch.Tensor:
+        """(query, key) bool: keys that existed when the row was computed and that causality allows."""
+        starts: list[int] = []
+        ends: list[int] = []
+        for call in calls:
+            rows = call.query.shape[1]
+            starts.extend([call.key_start] * rows)
+            ends.extend(
+                range(call.key_end - rows + 1, call.key_end + 1) if call.causal else [call.key_end] * rows
+            )
+        rows = scores.shape[1]
+        columns = torch.arange(scores.shape[2], device=scores.device)
+        start = torch.tensor(starts[:rows], device=scores.device)[:, None]
+        end = torch.tensor(ends[:rows], device=scores.device)[:, None]
+        return (columns >= start) & (columns < end)
+
+    def resident_bytes(self) -> int:
+        """Bytes that the notes keep alive beyond the model's own cache (shared references counted too)."""
+        tensors = [t for layer in self._layers.values() for t in layer.keys]
+        for layer in self._layers.values():
+            tensors += [
+                t for call in layer.calls for t in (call.query, call.mask, call.bias) if t is not None
+            ]
+        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+        return sum(storages.values())
+
+
+class AttentionRecorder:
+    """Stands between a model and its fast attention; writes into the notes of whichever run is going on.
+
+    Also the place where a forward pass can be given up: `cancel` is looked at before every layer.
+    """
+
+    def __init__(self, model: torch.nn.Module, encoder_only: bool, has_encoder: bool) -> None:
+        self.notes: AttentionNotes | None = None
+        self.cancel = threading.Event()
+        self.kinds: dict[AttentionKind, dict[int, int]] = {}
+        for name, module in model.named_modules():
+            kind = _kind(name, encoder_only, has_encoder)
+            layer = next((int(part) for part in name.split(".") if part.isdigit()), None)
+            if layer is not None:
+                _SLOTS[module] = _Slot(kind, layer, weakref.ref(self))
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    kind: AttentionKind
+    layer: int
+    recorder: weakref.ref[AttentionRecorder]
+
+
+# The attention function is global to transformers, and is told only which module called it.
+_SLOTS: weakref.WeakKeyDictionary[torch.nn.Module, _Slot] = weakref.WeakKeyDictionary()
+
+
+def _kind(name: str, encoder_only: bool, has_encoder: bool) -> AttentionKind:
+    lowered = name.lower()
+    if encoder_only:
+        return "encoder"
+    if "encoder_attn" in lowered or "encdecattention" in lowered or "crossattention" in lowered:
+        return "cross"
+    parts = lowered.split(".")
+    return "encoder" if has_encoder and "encoder" in parts and "decoder" not in parts else "decoder"
+
+
+def _capturing_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    position_bias: torch.Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    slot = _SLOTS.get(module)
+    recorder = None if slot is None else slot.recorder()
+    softcap = kwargs.pop("softcap", None)
+    if slot is not None and recorder is not None:
+        if recorder.cancel.is_set():
+            raise CancelledError
+        if recorder.notes is not None:
+            causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
+            recorder.notes.note(slot, query, key, attention_mask, scaling, position_bias, softcap, causal)
+    if softcap is not None:
+        return _soft_capped_attention(module, query, key, value, attention_mask, scaling, softcap), None
+    output, _ = sdpa_attention_forward(
+        module,
+        query,
+        key,
+        value,
+        attention_mask,
+        scaling=scaling,
+        is_causal=is_causal,
+        position_bias=position_bias,
+        **kwargs,
+    )
+    return output, None
+
+
+def _soft_capped_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    scaling: float | None,
+    softcap: float,
+) -> torch.Tensor:
+    """Eager attention with capped scores (Gemma 2), which SDPA has no way to express: (1, q, H, d)."""
+    groups = query.shape[1] // key.shape[1]
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = query @ repeat_kv(key, groups).transpose(2, 3) * scale
+    scores = torch.tanh(scores / softcap) * softcap
+    rows, seen = scores.shape[-2:]
+    if mask is None and rows > 1 and getattr(module, "is_causal", True):
+        mask = torch.ones(rows, seen, dtype=torch.bool, device=scores.device).tril(seen - rows)
+    if mask is not None:
+        bool_mask = mask.dtype == torch.bool
+        scores = scores.masked_fill(~mask, float("-inf")) if bool_mask else scores + mask
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    return (weights @ repeat_kv(value, groups)).transpose(1, 2).contiguous()
+
+
+AttentionInterface.register(CAPTURING, _capturing_attention)
+# Under its own name a custom attention gets no mask at all unless one is registered with it.
+AttentionMaskInterface.register(CAPTURING, sdpa_mask)

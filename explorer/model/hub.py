@@ -1,0 +1,68 @@
+"""From a name to a folder: bundled models, local folders, and the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from explorer.model.errors import ModelError, first_line
+
+_HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+_HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.spm", "*.txt", "*.jinja"]
+_HUB_TIMEOUT_SECONDS = 10
+
+
+def resources_folder() -> Path:
+    """Where the program's own data lies, in a checkout and in a frozen build."""
+    frozen = getattr(sys, "_MEIPASS", None)
+    return Path(frozen) / "resources" if frozen else Path(__file__).parents[2] / "resources"
+
+
+def bundled_models() -> tuple[str, ...]:
+    """Names of the models that come with the program."""
+    folder = resources_folder() / "models"
+    return tuple(sorted(path.parent.name for path in folder.glob("*/config.json")))
+
+
+def resolve(name_or_path: str) -> Path:
+    """The folder that ``name_or_path`` stands for; downloads a hub id that is not cached yet.
+
+    Raises
+    ------
+    ModelError
+        No such name, a folder without a model, or the hub cannot be reached.
+    """
+    name = str(name_or_path).strip()
+    if name in bundled_models():
+        return resources_folder() / "models" / name
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"The folder {folder} holds no model: it has no config.json.")
+        return folder
+    if folder.is_file():
+        raise ModelError(f"{folder} is a file; give the folder that holds the model's config.json.")
+    if not _HUB_ID.fullmatch(name):
+        raise ModelError(
+            f"There is no folder {name!r}, and it is no model name; bundled: {', '.join(bundled_models())}."
+        )
+    return _from_hub(name)
+
+
+def _from_hub(repo_id: str) -> Path:
+    # Imported here: the import takes its time, and bundled models and folders do not need it.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo_id, local_files_only=True, allow_patterns=_HUB_FILES))
+    except LocalEntryNotFoundError:
+        pass  # not in the cache yet: ask the hub
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=_HUB_FILES, etag_timeout=_HUB_TIMEOUT_SECONDS))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"There is no bundled model or folder called {repo_id!r} (bundled: "
+            f"{', '.join(bundled_models())}), and the Hugging Face hub gave none: {first_line(error)}"
+        ) from error

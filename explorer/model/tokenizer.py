@@ -1,0 +1,108 @@
+"""Text to tokens and back, and the immutable table of pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from explorer.core.tokens import Token, TokenizedText
+
+
+class TextTokenizer:
+    """A checkpoint's tokenizer. Not to be used from two threads at once (fast tokenizers refuse it).
+
+    Parameters
+    ----------
+    tokenizer : transformers.PreTrainedTokenizerBase
+        As loaded.
+    context_length : int or None
+        Longest text in tokens, specials included; longer ones are cut at the end. None: never cut.
+    vocabulary_size : int
+        Rows of the embedding matrix; ids from the tokenizer's end up to it are named ``<unused …>``.
+    """
+
+    def __init__(self, tokenizer: Any, context_length: int | None, vocabulary_size: int) -> None:
+        self.tokenizer = tokenizer
+        self.context_length = context_length
+        self.vocabulary_size = vocabulary_size
+        self.special_ids = frozenset(int(i) for i in tokenizer.all_special_ids)
+
+    @cached_property
+    def pieces(self) -> tuple[str, ...]:
+        """(V,) piece of every token ID. O(V), made on first use."""
+        known = min(len(self.tokenizer), self.vocabulary_size)
+        pieces = self.tokenizer.convert_ids_to_tokens(list(range(known)))
+        named = [f"<unused {i}>" if piece is None else str(piece) for i, piece in enumerate(pieces)]
+        return (*named, *(f"<unused {i}>" for i in range(known, self.vocabulary_size)))
+
+    def token(self, token_id: int) -> Token:
+        """The token of an ID that stands in no text."""
+        piece = self.pieces[token_id]
+        text = str(self.tokenizer.decode([token_id], skip_special_tokens=False))
+        return Token(token_id, piece, text, None, token_id in self.special_ids)
+
+    def encode(self, text: str) -> TokenizedText:
+        """Tokenize ``text`` with the special tokens that the checkpoint expects; O(length).
+
+        Spans are the tokenizer's own offsets. A tokenizer without offsets (SentencePiece in Python)
+        gets them by finding each piece in the text, in order; where one cannot be found, its span is
+        None rather than a guess.
+        """
+        ids, spans = self._ids_and_spans(text)
+        limit = self.context_length
+        if limit is None or len(ids) <= limit:
+            return TokenizedText(text, self._tokens(ids, spans))
+        kept_ids, kept_spans = self._ids_and_spans(text, limit)
+        end = max((span[1] for span in kept_spans if span is not None), default=0)
+        return TokenizedText(text, self._tokens(kept_ids, kept_spans), len(ids) - len(kept_ids), text[end:])
+
+    def encode_word(self, word: str) -> list[int]:
+        """Token IDs of a bare word, without special tokens."""
+        return [int(i) for i in self.tokenizer(word, add_special_tokens=False, verbose=False)["input_ids"]]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Detokenize, special tokens left out."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def _tokens(self, ids: list[int], spans: list[tuple[int, int] | None]) -> tuple[Token, ...]:
+        tokens = []
+        for token_id, span in zip(ids, spans, strict=True):
+            bare = self.token(token_id)
+            tokens.append(Token(token_id, bare.piece, bare.text, span, bare.special))
+        return tuple(tokens)
+
+    def _ids_and_spans(
+        self, text: str, limit: int | None = None
+    ) -> tuple[list[int], list[tuple[int, int] | None]]:
+        fast = bool(self.tokenizer.is_fast)
+        encoded = self.tokenizer(
+            text,
+            truncation=limit is not None,
+            max_length=limit,
+            return_offsets_mapping=fast,
+            return_special_tokens_mask=True,
+            verbose=False,
+        )
+        ids = [int(i) for i in encoded["input_ids"]]
+        if not fast:
+            return ids, self._found_spans(text, ids)
+        marks = encoded["special_tokens_mask"]
+        spans: list[tuple[int, int] | None] = []
+        for (start, end), mark in zip(encoded["offset_mapping"], marks, strict=True):
+            spans.append(None if mark or start == end else (int(start), int(end)))
+        return ids, spans
+
+    def _found_spans(self, text: str, ids: list[int]) -> list[tuple[int, int] | None]:
+        spans: list[tuple[int, int] | None] = []
+        cursor = 0
+        for token_id in ids:
+            visible = self.token(token_id).text.strip() if token_id not in self.special_ids else ""
+            start = text.find(visible, cursor) if visible else -1
+            # A piece is looked for only just ahead, else one normalised character would throw off the rest.
+            if start < 0 or start - cursor > len(visible) + 8:
+                spans.append(None)
+            else:
+                cursor = start + len(visible)
+                spans.append((start, cursor))
+        return spans

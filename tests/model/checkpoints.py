@@ -1,0 +1,161 @@
+"""Small random-weight checkpoints, made in the test and saved like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
+WORDS = """
+the cat sat on a mat and the dog ran to king queen man woman machine learning is
+attention all you need one two three four five six seven eight nine ten
+"""
+TEXT = "the cat sat on a mat and the dog ran"
+VOCABULARY = 96
+
+
+def make_tokenizer(*, bos: bool = False, eos: bool = True) -> transformers.PreTrainedTokenizerFast:
+    """A byte-level BPE over a few words, padded to exactly `VOCABULARY` pieces."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=["<pad>", "<s>", "</s>", "<unk>", "<mask>"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([WORDS] * 4, trainer)
+    tokenizer.add_tokens([f"<extra{i}>" for i in range(VOCABULARY - tokenizer.get_vocab_size())])
+    template = f"{'<s> ' if bos else ''}$A{' </s>' if eos else ''}"
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+    )
+
+
+def t5(**changes: Any) -> transformers.PreTrainedModel:
+    config = transformers.T5Config(
+        vocab_size=VOCABULARY,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_decoder_layers=2,
+        num_heads=4,
+        decoder_start_token_id=0,
+        eos_token_id=2,
+        pad_token_id=0,
+        **changes,
+    )
+    return transformers.T5ForConditionalGeneration(config)
+
+
+def _bart_like(config_class: Any, model_class: Any, **changes: Any) -> transformers.PreTrainedModel:
+    settings = {
+        "vocab_size": VOCABULARY,
+        "d_model": 32,
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+        "encoder_ffn_dim": 48,
+        "decoder_ffn_dim": 48,
+        "max_position_embeddings": 128,
+        "decoder_start_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "forced_eos_token_id": None,
+    }
+    return model_class(config_class(**{**settings, **changes}))
+
+
+def marian(**changes: Any) -> transformers.PreTrainedModel:
+    return _bart_like(transformers.MarianConfig, transformers.MarianMTModel, **changes)
+
+
+def bart(**changes: Any) -> transformers.PreTrainedModel:
+    return _bart_like(transformers.BartConfig, transformers.BartForConditionalGeneration, **changes)
+
+
+def gpt2(**changes: Any) -> transformers.PreTrainedModel:
+    config = transformers.GPT2Config(
+        vocab_size=VOCABULARY,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=128,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        **changes,
+    )
+    return transformers.GPT2LMHeadModel(config)
+
+
+def llama(**changes: Any) -> transformers.PreTrainedModel:
+    config = transformers.LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        **changes,
+    )
+    return transformers.LlamaForCausalLM(config)
+
+
+ENCODER_DECODERS: dict[str, Callable[[], transformers.PreTrainedModel]] = {
+    "t5": t5,
+    "t5 v1.1": lambda: t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    "t5, deeper encoder": lambda: t5_depths(3, 1),
+    "t5, deeper decoder": lambda: t5_depths(1, 3),
+    "marian": marian,
+    "marian, deeper encoder": lambda: marian(encoder_layers=3, decoder_layers=1),
+    "marian, deeper decoder": lambda: marian(encoder_layers=1, decoder_layers=3),
+    "marian, other head counts": lambda: marian(encoder_attention_heads=2, decoder_attention_heads=8),
+    "bart": bart,
+    "bart, forced end": lambda: bart(forced_eos_token_id=2, forced_bos_token_id=1),
+    "bart, deeper encoder": lambda: bart(encoder_layers=3, decoder_layers=1),
+    "bart, deeper decoder": lambda: bart(encoder_layers=1, decoder_layers=3),
+}
+DECODER_ONLY: dict[str, Callable[[], transformers.PreTrainedModel]] = {"gpt2": gpt2, "llama": llama}
+
+
+def t5_depths(encoder: int, decoder: int) -> transformers.PreTrainedModel:
+    model = t5()
+    config = model.config.to_dict() | {"num_layers": encoder, "num_decoder_layers": decoder}
+    return transformers.T5ForConditionalGeneration(transformers.T5Config.from_dict(config))
+
+
+def save(
+    make: Callable[[], transformers.PreTrainedModel], folder: Path, *, seed: int = 0, **tokenizer: Any
+) -> Path:
+    """Save a fresh random checkpoint with its tokenizer into ``folder``.
+
+    Weights are drawn wide, so that attention and next-token choices are far from uniform.
+    """
+    torch.manual_seed(seed)
+    model = make()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0.0, 0.25)
+    model.save_pretrained(folder)
+    make_tokenizer(**tokenizer).save_pretrained(folder)
+    return folder

@@ -1,0 +1,155 @@
+"""Maps read on demand, against the checkpoint's own eager ``output_attentions``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import explorer
+from explorer.core.selection import HeadRef, TokenRef
+from explorer.model.language_model import LanguageModel
+from tests.model.checkpoints import DECODER_ONLY, ENCODER_DECODERS, TEXT
+from tests.model.test_generation import SENTENCE, reference
+
+TOLERANCE = 1e-5
+
+
+def eager_attentions(
+    folder: Path, family: str, source: tuple[int, ...], run_ids: list[int]
+) -> dict[str, Any]:
+    """One uncached eager pass over the whole of source and target: (layer, head, query, key) by kind."""
+    model = reference(folder, family)
+    model.set_attn_implementation("eager")
+    with torch.inference_mode():
+        if family == "decoder-only":
+            out = model(input_ids=torch.tensor([[*source, *run_ids[:-1]]]), output_attentions=True)
+            return {"decoder": torch.cat(out.attentions).numpy()}
+        start = model.config.decoder_start_token_id
+        out = model(
+            input_ids=torch.tensor([source]),
+            decoder_input_ids=torch.tensor([[start, *run_ids[:-1]]]),
+            output_attentions=True,
+        )
+    return {
+        "encoder": torch.cat(out.encoder_attentions).numpy(),
+        "decoder": torch.cat(out.decoder_attentions).numpy(),
+        "cross": torch.cat(out.cross_attentions).numpy(),
+    }
+
+
+@pytest.mark.parametrize("name", [*ENCODER_DECODERS, *DECODER_ONLY])
+def test_that_every_map_equals_eager_attention(checkpoint: Callable[[str], Path], name: str) -> None:
+    folder = checkpoint(name)
+    lm = explorer.load(str(folder), device="cpu")
+    source = lm.tokenize(TEXT)
+    run = lm.generate(source, explorer.SamplingParams(seed=2)).finish(max_new_tokens=9)
+    expected = eager_attentions(folder, lm.family, source.ids, run.token_ids)
+    assert tuple(expected) == lm.info.attention_kinds
+    for kind, weights in expected.items():
+        ours = run.attention(kind)
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, weights, atol=TOLERANCE)
+        np.testing.assert_allclose(ours.sum(-1), 1.0, atol=1e-5)
+        np.testing.assert_array_equal(run.attention(kind, 0, 1), ours[0, 1])
+
+
+def test_that_the_bundled_models_maps_equal_eager_attention(fr_en: LanguageModel) -> None:
+    run = fr_en.generate(SENTENCE).finish()
+    expected = eager_attentions(fr_en.folder, fr_en.family, run.source.ids, run.token_ids)
+    for kind, weights in expected.items():
+        np.testing.assert_allclose(run.attention(kind), weights, atol=TOLERANCE)
+
+
+def test_that_maps_grow_and_shrink_with_the_steps(fr_en: LanguageModel) -> None:
+    run = fr_en.generate(SENTENCE)
+    assert run.attention("encoder", 0, 0).shape == (7, 7)
+    assert run.attention("cross", 0, 0).shape == (0, 7)
+    run.step()
+    run.step()
+    assert run.attention("cross", 0, 0).shape == (2, 7)
+    assert run.attention("decoder", 0, 0).shape == (2, 2)
+    before = run.attention("cross")
+    run.step()
+    run.back()
+    np.testing.assert_array_equal(run.attention("cross"), before)
+    assert run.attention("decoder").shape == (3, 8, 2, 2)
+
+
+def test_that_the_course_sentence_is_aligned_by_layer_2_head_7(fr_en: LanguageModel) -> None:
+    run = fr_en.generate(SENTENCE).finish()
+    cross = run.attention_map(HeadRef("cross", 2, 7))
+    aligned = {
+        run.steps[q.index].token.piece: run.source.tokens[cross.keys[int(row.argmax())].index].piece
+        for q, row in zip(cross.queries, cross.weights, strict=True)
+    }
+    assert aligned["▁love"] == "aime"
+    assert aligned["▁machine"] == "▁automatique"
+    assert aligned["▁learning"] == "apprentissage"
+
+
+def test_that_rows_stand_for_the_token_being_written(fr_en: LanguageModel) -> None:
+    run = fr_en.generate(SENTENCE).finish()
+    decoder = run.attention_map(HeadRef("decoder", 0, 0))
+    assert decoder.queries == tuple(TokenRef("generated", i) for i in range(6))
+    assert decoder.keys == (TokenRef("start", 0), *(TokenRef("generated", i) for i in range(5)))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "marian", "t5"])
+def test_that_axes_fit_the_weights(checkpoint: Callable[[str], Path], name: str) -> None:
+    lm = explorer.load(str(checkpoint(name)), device="cpu")
+    run = lm.generate(TEXT)
+    for _ in range(3):
+        for kind in lm.info.attention_kinds:
+            read = run.attention_map(HeadRef(kind, 1, 2))
+            assert read.weights.shape == (len(read.queries), len(read.keys))
+        run.step()
+
+
+def test_that_the_overview_is_the_maps_themselves_when_they_are_small(fr_en: LanguageModel) -> None:
+    run = fr_en.generate(SENTENCE).finish()
+    overview = run.overview("cross")
+    assert overview.pooling == "none"
+    np.testing.assert_allclose(overview.weights, run.attention("cross"), atol=1e-6)
+
+
+def test_that_a_large_overview_is_max_pooled(fr_en: LanguageModel) -> None:
+    run = fr_en.generate("Je ne sais pas. " * 22)
+    overview = run.overview("encoder")
+    full = run.attention("encoder")
+    assert full.shape[-1] > 64
+    assert (overview.pooling, overview.keys) == ("max", full.shape[-1])
+    assert overview.weights.shape == (3, 8, 64, 64)
+    assert overview.weights.max() == full.max()
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer", "head", "says"),
+    [
+        ("cross", 3, 0, "layers 0 to 2"),
+        ("cross", 0, 8, "heads 0 to 7"),
+        ("sideways", 0, 0, "has no sideways"),
+    ],
+)
+def test_that_a_head_that_is_not_there_is_refused(
+    fr_en: LanguageModel, kind: Any, layer: int, head: int, says: str
+) -> None:
+    run = fr_en.generate(SENTENCE)
+    with pytest.raises(ValueError, match=says):
+        run.attention(kind, layer, head)
+
+
+def test_that_noted_memory_grows_linearly_with_the_steps(fr_en: LanguageModel) -> None:
+    run = fr_en.generate("Je ne sais pas. " * 12)
+    sizes = []
+    for _ in range(24):
+        run.step()
+        sizes.append(run.notes.resident_bytes())
+        if run.finished:
+            break
+    growth = np.diff(sizes[1:])
+    assert len(set(growth.tolist())) == 1
