@@ -13,12 +13,13 @@ import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
+CutName = Literal["top_k", "top_p", "min_p", "typical_p"]
 
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 _LARGEST = float(np.finfo(np.float32).max)
@@ -88,6 +89,33 @@ class SamplingParams:
         """True when the most likely token is taken without drawing."""
         return self.temperature == 0
 
+    @property
+    def summary(self) -> str:
+        """What is in force, in one line, e.g. ``greedy`` or ``temperature 0.7 · top-k 40 · seed 1``."""
+        parts = ["greedy"] if self.greedy else [f"temperature {self.temperature:g}"]
+        if not self.greedy:
+            parts += [f"{name.replace('_', '-')} {value:g}" for name, value in self.cuts_in_force()]
+        if self.repetition_penalty is not None:
+            parts.append(f"repetition penalty {self.repetition_penalty:g}")
+        if self.no_repeat_ngram_size is not None:
+            parts.append(f"no-repeat n-gram {self.no_repeat_ngram_size}")
+        if self.seed is not None and not self.greedy:
+            parts.append(f"seed {self.seed}")
+        return " · ".join(parts)
+
+    def cuts_in_force(self) -> list[tuple[CutName, float]]:
+        """(name, value) of the cuts that are on, in the order in which they apply."""
+        cuts: list[tuple[CutName, float]] = []
+        if self.top_k:
+            cuts.append(("top_k", self.top_k))
+        if self.top_p is not None and self.top_p < 1.0:
+            cuts.append(("top_p", self.top_p))
+        if self.min_p:
+            cuts.append(("min_p", self.min_p))
+        if self.typical_p is not None and self.typical_p < 1.0:
+            cuts.append(("typical_p", self.typical_p))
+        return cuts
+
     def with_changes(self, **changes: Any) -> SamplingParams:
         """Return the same settings but for ``changes``, validated anew."""
         return replace(self, **changes)
@@ -101,6 +129,26 @@ def _check(value: float | None, name: str, low: float, high: float, say: str) ->
 
 
 GREEDY = SamplingParams(temperature=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What one cut of the chain left over.
+
+    Attributes
+    ----------
+    name : str
+        Which one.
+    value : float
+        Its setting.
+    first_rank, end_rank : int
+        The ranks that stay after it: ``first_rank <= rank < end_rank``.
+    """
+
+    name: CutName
+    value: float
+    first_rank: int
+    end_rank: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +167,8 @@ class Distribution:
         (end_rank - first_rank,) float32; probabilities of the ranks that stay, summing to 1.
     mass_cut : float
         Probability, after temperature and before any cut, of the tokens that were cut.
+    cuts : tuple of Cut
+        The cuts that are on, in the order in which they were applied; none when greedy.
     """
 
     ranked: RankedLogits
@@ -127,6 +177,7 @@ class Distribution:
     end_rank: int
     rank_probabilities: FloatArray = field(repr=False)
     mass_cut: float
+    cuts: tuple[Cut, ...] = ()
 
     @property
     def kept_count(self) -> int:
@@ -316,19 +367,22 @@ class RankedLogits:
         scores, exponentials, total = self._exponentials(params.temperature)
         # Tokens at -inf were banned before: they are cut whatever the settings.
         first, end = 0, _count_at_least(scores, np.finfo(np.float32).min)
-        if params.top_k:
-            end = min(end, _end_by_top_k(scores, params.top_k))
-        if params.top_p is not None and params.top_p < 1.0:
-            end = _end_by_top_p(exponentials, end, params.top_p)
-        if params.min_p:
-            end = _end_by_min_p(exponentials, end, params.min_p)
-        if params.typical_p is not None and params.typical_p < 1.0:
-            first, end = _range_by_typical_p(scores, exponentials, end, params.typical_p)
+        cuts = []
+        for name, value in params.cuts_in_force():
+            if name == "top_k":
+                end = min(end, _end_by_top_k(scores, int(value)))
+            elif name == "top_p":
+                end = _end_by_top_p(exponentials, end, value)
+            elif name == "min_p":
+                end = _end_by_min_p(exponentials, end, value)
+            else:
+                first, end = _range_by_typical_p(scores, exponentials, end, value)
+            cuts.append(Cut(name, value, first, end))
         kept = exponentials[first:end]
         kept_sum = float(kept.sum(dtype=np.float64))
         probabilities = kept / np.float32(kept_sum)
         mass_cut = max(0.0, 1.0 - kept_sum / total)
-        return Distribution(self, params, first, end, probabilities, mass_cut)
+        return Distribution(self, params, first, end, probabilities, mass_cut, tuple(cuts))
 
     def _greedy(self, params: SamplingParams) -> Distribution:
         # argmax takes the first of equals, as transformers does; the ranking puts the last one first.

@@ -458,3 +458,26 @@ def test_that_a_vocabulary_of_one_is_certain() -> None:
         assert ours.probabilities.tolist() == [1.0]
         assert ours.entropy_bits == 0.0
         assert ours.mass_cut == 0.0
+
+
+def test_that_each_cut_states_what_it_left_over() -> None:
+    logits = np.log([0.4, 0.3, 0.1, 0.1, 0.06, 0.04])
+    ours = reshape(logits, SamplingParams(top_k=5, top_p=0.85, min_p=0.5, typical_p=1.0))
+    assert [(cut.name, cut.end_rank) for cut in ours.cuts] == [("top_k", 5), ("top_p", 4), ("min_p", 2)]
+    assert ours.end_rank == 2
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        (SamplingParams(0.0, top_k=5, seed=3), "greedy"),
+        (SamplingParams(), "temperature 1"),
+        (SamplingParams(0.7, 40, 0.9, seed=1), "temperature 0.7 · top-k 40 · top-p 0.9 · seed 1"),
+        (
+            SamplingParams(top_k=0, top_p=1.0, min_p=0.0, repetition_penalty=1.2),
+            "temperature 1 · repetition penalty 1.2",
+        ),
+    ],
+)
+def test_that_a_summary_names_what_is_in_force(params: SamplingParams, says: str) -> None:
+    assert params.summary == says
