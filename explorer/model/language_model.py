@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from explorer.model.generation import Run
 
 # Progress and load reports are shown by the window in its own words, not on standard error.
-transformers.utils.logging.disable_progress_bar()
-transformers.utils.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 _AUTO_CLASSES: dict[Family, Any] = {
     "encoder-decoder": transformers.AutoModelForSeq2SeqLM,

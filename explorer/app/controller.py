@@ -1,0 +1,376 @@
+"""State to worker to state: decides what is to be computed, and drops what is stale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from PySide6.QtCore import QObject, QTimer, Signal, Slot
+
+from explorer.app import errors
+from explorer.app.engine import Engine, LoadRequest, RunUpdate
+from explorer.app.state import Activity, AppState, Notice
+from explorer.app.worker import Task, Worker
+from explorer.core.records import AttentionMap, AttentionOverview, ModelInfo, PairReading, TokenCloud
+from explorer.core.tokens import TokenizedText
+
+DEBOUNCE_MS = 250
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Where a model is to be loaded to.
+
+    Attributes
+    ----------
+    device : str or None
+        E.g. ``cuda:0``; None lets the program choose.
+    dtype : str
+        ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+    threads : int
+        CPU threads for the model.
+    """
+
+    device: str | None = None
+    dtype: str = "auto"
+    threads: int = 1
+
+
+class Controller(QObject):
+    """Answers every change of the state that needs the model. Lives on the GUI thread.
+
+    One run is current at a time, known by its id; whatever arrives for another is dropped.
+    """
+
+    settled = Signal()
+    """Emitted when the worker has nothing left to do."""
+
+    _notice_raised = Signal(object)
+
+    def __init__(self, state: AppState, options: ModelOptions, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._state = state
+        self._options = options
+        self._worker = Worker(Engine(), self)
+        self._run_id = 0
+        self._finishing = False
+        self._loading = False
+        self._begun_text: str | None = None
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(DEBOUNCE_MS)
+        self._pause.timeout.connect(self._begin)
+        self._connect()
+        self._worker.start()
+
+    def _connect(self) -> None:
+        state, worker = self._state, self._worker
+        worker.task_started.connect(self._on_task_started)
+        worker.task_reported.connect(self._on_task_reported)
+        worker.task_succeeded.connect(self._on_task_succeeded)
+        worker.task_failed.connect(self._on_task_failed)
+        worker.drained.connect(self._on_worker_drained)
+        self._notice_raised.connect(state.set_notice)
+        state.model_requested.connect(self.load)
+        state.source_text_changed.connect(self._on_source_text_changed)
+        state.head_changed.connect(self._on_head_changed)
+        state.selection_changed.connect(self._on_selection_changed)
+        state.step_requested.connect(self._on_step_requested)
+        state.force_requested.connect(self._on_force_requested)
+        state.back_requested.connect(self._on_back_requested)
+        state.finish_requested.connect(self._on_finish_requested)
+        state.reset_requested.connect(self._on_reset_requested)
+        state.stop_requested.connect(self._on_stop_requested)
+
+    def install_error_hooks(self) -> None:
+        """Show exceptions that nobody caught, from whichever thread, as a notice."""
+        errors.install_hooks(self._notice_raised.emit)
+
+    def shut_down(self) -> None:
+        """Cancel what is going on and end the worker; returns when it has ended."""
+        self._pause.stop()
+        self._finishing = False
+        self._worker.stop()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is going on or about to."""
+        return self._worker.idle and not self._pause.isActive() and not self._finishing
+
+    # -- loading ----------------------------------------------------------------------------------
+
+    @Slot(str)
+    def load(self, name: str) -> None:
+        """Load another model; the one in force stays until the new one is ready."""
+        self._finishing = False
+        self._loading = True
+        options = self._options
+        request = LoadRequest(name, options.device, options.dtype, options.threads)
+        self._worker.submit(
+            Task(
+                lambda engine, task: engine.load(request, task),
+                self._on_model_loaded,
+                slot="model",
+                label=f"Loading {name} …",
+                failed=self._on_model_failed,
+            )
+        )
+
+    def _on_model_failed(self, _: BaseException) -> None:
+        self._loading = False
+
+    def _on_model_loaded(self, model: ModelInfo) -> None:
+        self._loading = False
+        self._abandon_run()
+        self._state.set_model(model)
+        self._worker.submit(
+            Task(
+                lambda engine, _: engine.cloud(),
+                self._on_cloud_computed,
+                slot="cloud",
+                label="Computing the principal components of the whole vocabulary …",
+            )
+        )
+        self._tokenize()
+        self._begin()
+
+    def _on_cloud_computed(self, cloud: TokenCloud) -> None:
+        self._state.set_cloud(cloud)
+
+    # -- typing -----------------------------------------------------------------------------------
+
+    def _on_source_text_changed(self) -> None:
+        if self._state.model is None:
+            return
+        self._abandon_run()
+        self._tokenize()
+        self._pause.start()
+
+    def _tokenize(self) -> None:
+        text = self._state.source_text
+        self._worker.submit(
+            Task(lambda engine, _: engine.tokenize(text), self._on_tokenized, slot="tokenize")
+        )
+
+    def _on_tokenized(self, source: TokenizedText) -> None:
+        if source.text == self._state.source_text:
+            self._state.set_source(source)
+
+    # -- the run ----------------------------------------------------------------------------------
+
+    def _abandon_run(self) -> None:
+        """Give up the run in progress; what is on show of it stays until another lands."""
+        self._finishing = False
+        self._pause.stop()
+        self._begun_text = None
+        self._worker.cancel_all(but=frozenset({"model", "cloud"}))
+
+    def _begin(self) -> bool:
+        """Encode the typed text now; says whether there is a text to encode."""
+        self._pause.stop()
+        text = self._state.source_text
+        if self._state.model is None or not text.strip():
+            return False
+        if self._begun_text == text:
+            return True
+        self._run_id += 1
+        self._begun_text = text
+        run_id, params, head = self._run_id, self._state.sampling, self._state.head
+        self._submit_run(
+            lambda engine, task: engine.begin(run_id, text, params, head, task),
+            label="Encoding …",
+            slot="begin",
+        )
+        return True
+
+    def _ensure_run(self) -> bool:
+        """Before a step: see to it that a run of the typed text is there or on its way."""
+        if self._loading or self._state.model is None:
+            self._state.set_notice(Notice("The model is still loading; step when it is there.", error=False))
+            return False
+        if not self._begin():
+            self._state.set_notice(Notice("The text is empty: type a sentence for the model to read."))
+            return False
+        return True
+
+    def _submit_run(self, work: Any, *, label: str, slot: str | None = None) -> None:
+        run_id = self._run_id
+        self._worker.submit(
+            Task(
+                work,
+                partial(self._on_run_updated, run_id),
+                slot=slot,
+                label=label,
+                failed=self._on_run_failed,
+            )
+        )
+
+    def _on_run_updated(self, run_id: int, update: RunUpdate) -> None:
+        if run_id != self._run_id:
+            return
+        self._state.set_run(update.run)
+        if update.attention is not None and update.attention.head == self._state.head:
+            self._state.set_attention(update.attention)
+            self._state.set_overview(update.overview)
+        elif self._state.head is not None:
+            if update.overview is not None and update.overview.kind == self._state.head.kind:
+                self._state.set_overview(update.overview)
+            self._read_attention()
+        if self._finishing:
+            self._go_on()
+
+    def _on_run_failed(self, error: BaseException) -> None:
+        # A run that broke off in the middle of a layer cannot go on; the next step encodes anew.
+        self._finishing = False
+        if type(error).__name__ != "RunFinishedError":
+            self._begun_text = None
+
+    def _go_on(self) -> None:
+        run = self._state.run
+        if run is not None and run.run_id == self._run_id and run.finished:
+            self._finishing = False
+            return
+        params, head = self._state.sampling, self._state.head
+        self._submit_run(
+            lambda engine, task: engine.step_on(params, head, task), label="Generating …", slot="step_on"
+        )
+
+    def _on_step_requested(self) -> None:
+        self._finishing = False
+        if self._ensure_run() and not self._ended():
+            params, head = self._state.sampling, self._state.head
+            self._submit_run(lambda engine, task: engine.step(params, head, task), label="Stepping …")
+
+    def _on_force_requested(self, token_id: int) -> None:
+        viewed = self._state.viewed_step
+        if not self._ensure_run():
+            return
+        params, head = self._state.sampling, self._state.head
+        self._finishing = False
+
+        def force(engine: Engine, task: Task) -> RunUpdate:
+            if viewed is not None:
+                engine.back_to(viewed, params, None, task)
+            return engine.step(params, head, task, force=token_id)
+
+        self._submit_run(force, label="Forcing a token …")
+
+    def _on_back_requested(self) -> None:
+        run = self._state.run
+        self._finishing = False
+        if (
+            self._loading
+            or run is None
+            or not run.steps
+            or self._begun_text is None
+            or run.run_id != self._run_id
+        ):
+            return
+        params, head = self._state.sampling, self._state.head
+        self._submit_run(lambda engine, task: engine.back(params, head, task), label="Going back …")
+
+    def _on_finish_requested(self) -> None:
+        if not self._ensure_run() or self._ended():
+            return
+        self._finishing = True
+        self._go_on()
+
+    def _on_reset_requested(self) -> None:
+        self._abandon_run()
+        if not self._begin() and self._state.model is not None:
+            self._state.set_run(None)
+
+    def _on_stop_requested(self) -> None:
+        """Stop after the step in progress; what was computed stays."""
+        self._finishing = False
+
+    def _ended(self) -> bool:
+        run = self._state.run
+        if run is None or run.run_id != self._run_id or not run.finished:
+            return False
+        self._state.set_notice(
+            Notice(f"The run has ended ({run.stop_reason}); go Back or Reset to step again.", error=False)
+        )
+        return True
+
+    # -- what is looked at --------------------------------------------------------------------------
+
+    def _on_head_changed(self) -> None:
+        if self._state.run is not None and self._state.head is not None:
+            self._read_attention()
+
+    def _read_attention(self) -> None:
+        head, run_id = self._state.head, self._run_id
+        assert head is not None
+        self._worker.submit(
+            Task(
+                lambda engine, _: engine.attention(head),
+                partial(self._on_attention_read, run_id),
+                slot="attention",
+            )
+        )
+        shown = self._state.overview
+        if shown is None or shown.kind != head.kind:
+            self._worker.submit(
+                Task(
+                    lambda engine, _: engine.overview(head.kind),
+                    partial(self._on_overview_read, run_id),
+                    slot="overview",
+                )
+            )
+
+    def _on_attention_read(self, run_id: int, attention: AttentionMap | None) -> None:
+        if attention is not None and run_id == self._run_id and attention.head == self._state.head:
+            self._state.set_attention(attention)
+
+    def _on_overview_read(self, run_id: int, overview: AttentionOverview | None) -> None:
+        if overview is not None and run_id == self._run_id:
+            self._state.set_overview(overview)
+
+    def _on_selection_changed(self) -> None:
+        ids = [self._state.token_id(ref) for ref in self._state.selection.refs]
+        if len(ids) == 2 and None not in ids and self._state.model is not None:
+            first, second = ids
+            assert first is not None
+            assert second is not None
+            self._worker.submit(
+                Task(lambda engine, _: engine.pair(first, second), self._on_pair_read, slot="pair")
+            )
+
+    def _on_pair_read(self, pair: PairReading) -> None:
+        ids = tuple(self._state.token_id(ref) for ref in self._state.selection.refs)
+        if pair.token_ids == ids:
+            self._state.set_pair(pair)
+
+    # -- the worker's reports ------------------------------------------------------------------------
+
+    @Slot(object)
+    def _on_task_started(self, task: Task) -> None:
+        if task.label:
+            self._state.set_activity(Activity(task.label))
+
+    @Slot(object, str)
+    def _on_task_reported(self, task: Task, text: str) -> None:
+        if not task.cancelled.is_set():
+            self._state.set_activity(Activity(text))
+
+    @Slot(object, object)
+    def _on_task_succeeded(self, task: Task, result: Any) -> None:
+        if not task.cancelled.is_set():
+            task.done(result)
+
+    @Slot(object, object)
+    def _on_task_failed(self, task: Task, error: BaseException) -> None:
+        if not task.cancelled.is_set():
+            if task.failed is not None:
+                task.failed(error)
+            self._state.set_notice(errors.describe(error))
+
+    @Slot()
+    def _on_worker_drained(self) -> None:
+        # A result handled just now may have given the worker more to do.
+        if self._worker.idle:
+            self._state.set_activity(None)
+            if self.idle:
+                self.settled.emit()

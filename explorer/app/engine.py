@@ -1,0 +1,152 @@
+"""The worker's side: the loaded model and the run in progress. Never touched from the GUI thread.
+
+torch and transformers are imported by the first task that needs them, so that the window is up
+before.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from explorer.core.records import (
+    AttentionMap,
+    AttentionOverview,
+    ModelInfo,
+    PairReading,
+    RunSnapshot,
+    TokenCloud,
+)
+from explorer.core.sampling import SamplingParams
+from explorer.core.selection import AttentionKind, HeadRef
+from explorer.core.tokens import TokenizedText
+
+if TYPE_CHECKING:
+    from explorer.app.worker import Task
+    from explorer.model.generation import Run
+    from explorer.model.language_model import LanguageModel
+
+# While a run goes on to its end, the window hears of it this often.
+UPDATE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class RunUpdate:
+    """A run as it now stands, with the attention that is on show."""
+
+    run: RunSnapshot
+    attention: AttentionMap | None
+    overview: AttentionOverview | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """Which model to load, and where to."""
+
+    name: str
+    device: str | None = None
+    dtype: str = "auto"
+    threads: int = 1
+
+
+class Engine:
+    """Model work, one method per kind of task; every method is called on the worker's thread."""
+
+    def __init__(self) -> None:
+        self._lm: LanguageModel | None = None
+        self._run: Run | None = None
+        self._run_id = 0
+
+    def load(self, request: LoadRequest, task: Task) -> ModelInfo:
+        """Load a model; the one before stays in force when this one fails."""
+        task.report("Importing torch and transformers …")
+        import torch
+
+        from explorer.model import language_model
+
+        torch.set_num_threads(request.threads)
+        task.report(f"Loading {request.name} …")
+        lm = language_model.load(request.name, device=request.device, dtype=request.dtype)
+        self._lm = lm
+        self._run = None
+        return lm.info
+
+    def tokenize(self, text: str) -> TokenizedText:
+        """Tokenize the typed text."""
+        return self._model().tokenize(text)
+
+    def cloud(self) -> TokenCloud:
+        """Exact principal components of the whole vocabulary."""
+        return self._model().embedding_space().cloud()
+
+    def pair(self, first: int, second: int) -> PairReading:
+        """Compare two tokens in the full space."""
+        return self._model().embedding_space().pair(first, second)
+
+    def begin(
+        self, run_id: int, text: str, params: SamplingParams, head: HeadRef | None, task: Task
+    ) -> RunUpdate:
+        """Encode ``text`` and stand before the first step."""
+        lm = self._model()
+        lm.recorder.cancel = task.cancelled
+        self._run = None
+        self._run = lm.generate(text, params)
+        self._run_id = run_id
+        return self._update(head)
+
+    def step(
+        self, params: SamplingParams, head: HeadRef | None, task: Task, force: int | None = None
+    ) -> RunUpdate:
+        """Take one step, under settings that may have changed since the last."""
+        run = self._current(params, task)
+        run.step(force).summarise()
+        return self._update(head)
+
+    def step_on(self, params: SamplingParams, head: HeadRef | None, task: Task) -> RunUpdate:
+        """Take as many steps as fit between two updates of the window, at least one."""
+        run = self._current(params, task)
+        until = time.perf_counter() + UPDATE_SECONDS
+        while not run.finished:
+            run.step().summarise()
+            if time.perf_counter() > until or task.cancelled.is_set():
+                break
+        return self._update(head)
+
+    def back(self, params: SamplingParams, head: HeadRef | None, task: Task) -> RunUpdate:
+        """Take the last step back."""
+        self._current(params, task).back()
+        return self._update(head)
+
+    def back_to(self, count: int, params: SamplingParams, head: HeadRef | None, task: Task) -> RunUpdate:
+        """Take steps back until ``count`` are left."""
+        run = self._current(params, task)
+        while len(run.steps) > count:
+            run.back()
+        return self._update(head)
+
+    def attention(self, head: HeadRef) -> AttentionMap | None:
+        """One head's map of the current run."""
+        return None if self._run is None else self._run.attention_map(head)
+
+    def overview(self, kind: AttentionKind) -> AttentionOverview | None:
+        """All heads of one kind."""
+        return None if self._run is None else self._run.overview(kind)
+
+    def _model(self) -> LanguageModel:
+        if self._lm is None:
+            raise RuntimeError("No model is loaded.")
+        return self._lm
+
+    def _current(self, params: SamplingParams, task: Task) -> Run:
+        if self._run is None:
+            raise RuntimeError("There is no run to step.")
+        self._model().recorder.cancel = task.cancelled
+        self._run.params = params
+        return self._run
+
+    def _update(self, head: HeadRef | None) -> RunUpdate:
+        assert self._run is not None
+        attention = None if head is None else self._run.attention_map(head)
+        overview = None if head is None else self._run.overview(head.kind)
+        return RunUpdate(self._run.snapshot(self._run_id), attention, overview)

@@ -1,0 +1,142 @@
+"""The one inference worker: a thread that does one task after another, latest wins."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, QThread, Signal
+
+if TYPE_CHECKING:
+    from explorer.app.engine import Engine
+
+WORKER_NICENESS = 5
+
+
+class Task:
+    """One request to the worker, made of immutable inputs.
+
+    Parameters
+    ----------
+    work : callable
+        ``work(engine, task)``, called on the worker's thread; its result crosses to the GUI thread.
+    done : callable
+        ``done(result)``, called on the GUI thread unless the task was cancelled meanwhile.
+    slot : str or None
+        A newer task of the same slot replaces an older one, waiting or running; None never does.
+    label : str
+        What the progress line says while it runs; empty for work too short to speak of.
+    failed : callable or None
+        ``failed(error)``, on the GUI thread, before the error becomes a notice.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Engine, Task], Any],
+        done: Callable[[Any], None],
+        *,
+        slot: str | None = None,
+        label: str = "",
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self.work = work
+        self.done = done
+        self.slot = slot
+        self.label = label
+        self.failed = failed
+        self.cancelled = threading.Event()
+        self.report: Callable[[str], None] = lambda text: None
+
+    def cancel(self) -> None:
+        """Nobody wants the result any more; the worker gives up at the next layer or step."""
+        self.cancelled.set()
+
+
+class Worker(QThread):
+    """Runs tasks in order on its own thread, and reports on the thread that made it.
+
+    Everything but `run` is called on the GUI thread. The engine, the model and all its tensors live
+    on the worker's side; only results cross.
+    """
+
+    task_started = Signal(object)
+    task_reported = Signal(object, str)
+    task_succeeded = Signal(object, object)
+    task_failed = Signal(object, object)
+    drained = Signal()
+
+    def __init__(self, engine: Engine, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("inference")
+        self._engine = engine
+        self._waiting: deque[Task] = deque()
+        self._running: Task | None = None
+        self._changed = threading.Condition()
+        self._stopping = False
+
+    def submit(self, task: Task) -> None:
+        """Queue ``task``; a waiting or running task of the same slot is cancelled."""
+        with self._changed:
+            if task.slot is not None:
+                for other in [*self._waiting, *([self._running] if self._running else [])]:
+                    if other.slot == task.slot:
+                        other.cancel()
+            self._waiting.append(task)
+            self._changed.notify()
+
+    def cancel_all(self, *, but: frozenset[str] = frozenset()) -> None:
+        """Cancel everything that waits or runs, except tasks of the slots in ``but``."""
+        with self._changed:
+            for task in [*self._waiting, *([self._running] if self._running else [])]:
+                if task.slot not in but:
+                    task.cancel()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits or runs."""
+        with self._changed:
+            return self._running is None and not self._waiting
+
+    def stop(self) -> None:
+        """Cancel everything and end the thread; returns when it has ended."""
+        with self._changed:
+            self._stopping = True
+            for task in [*self._waiting, *([self._running] if self._running else [])]:
+                task.cancel()
+            self._changed.notify()
+        self.wait()
+
+    def run(self) -> None:
+        """Work until stopped; on the worker's own thread."""
+        if sys.platform == "linux":
+            # Threads have their own niceness on Linux; the window is to win whenever both want the CPU.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), WORKER_NICENESS)
+        while True:
+            with self._changed:
+                while not self._waiting and not self._stopping:
+                    self._changed.wait()
+                if self._stopping:
+                    return
+                task = self._running = self._waiting.popleft()
+            self._do(task)
+            with self._changed:
+                self._running = None
+                drained = not self._waiting
+            if drained:
+                self.drained.emit()
+
+    def _do(self, task: Task) -> None:
+        if task.cancelled.is_set():
+            return
+        task.report = lambda text: self.task_reported.emit(task, text)
+        self.task_started.emit(task)
+        try:
+            result = task.work(self._engine, task)
+        except BaseException as error:  # noqa: BLE001 - handed over whole: an error here must reach the window
+            self.task_failed.emit(task, error)
+        else:
+            self.task_succeeded.emit(task, result)
