@@ -91,7 +91,7 @@ def random_weights(rng: np.random.Generator, shape: tuple[int, ...], *, causal: 
     scores = rng.normal(0.0, 2.0, shape)
     if causal:
         scores = np.where(np.tril(np.ones(shape[-2:], dtype=bool)), scores, -np.inf)
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True, initial=-np.inf))
     return (weights / weights.sum(axis=-1, keepdims=True)).astype(np.float32)
 
 
