@@ -1,0 +1,414 @@
+"""The attention panel: every head as a thumbnail, one head large, exact weights under the pointer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
+
+from explorer.app.state import AppState, Emphasis
+from explorer.colormaps import ColorScale, top_of
+from explorer.core.attention_view import VisibleMap, visible_map
+from explorer.core.records import RunSnapshot
+from explorer.core.selection import HeadRef, Selection, TokenRef
+from explorer.core.tokens import Token
+from explorer.panels.widgets.attention_controls import AttentionControls, DisplayOptions
+from explorer.panels.widgets.empty_hint import EmptyHint
+from explorer.panels.widgets.head_overview import HeadOverview
+from explorer.panels.widgets.heat_map import HeatMap
+from explorer.panels.widgets.map_content import AxisToken, MapContent, MapEmphasis, MapHit, label_of
+from explorer.panels.widgets.map_footer import Reading, Readout, ScaleBar
+from explorer.panels.widgets.overview_splitter import OverviewSplitter
+from explorer.panels.widgets.panel import Panel
+from explorer.theme import Theme
+
+
+class AttentionPanel(Panel):
+    """Shows `AppState.overview` and `AppState.attention`; writes head, selection and hover.
+
+    What stands under the facts (labels, readout, caption) always belongs to the map that is drawn,
+    also while the map of another head is still being read.
+    """
+
+    title: ClassVar[str] = "Attention"
+    object_name: ClassVar[str] = "attention_panel"
+
+    def __init__(self, state: AppState, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(state, theme, parent)
+        self.controls = AttentionControls(theme, self.body)
+        self.overview = HeadOverview(theme, self.body)
+        self.heat_map = HeatMap(theme, self.body)
+        self.heat_map.set_description(self._description)
+        self._map_hint = EmptyHint(theme, self.body)
+        self.map_stack = QStackedWidget(self.body)
+        self.map_stack.addWidget(self.heat_map)
+        self.map_stack.addWidget(self._map_hint)
+        self.splitter = OverviewSplitter(theme, self.overview, self.map_stack, self.body)
+        self.readout = Readout(theme, self.body)
+        self.caption = QLabel(self.body)
+        self.caption.setObjectName("attention_caption")
+        self.caption.setWordWrap(True)
+        self.caption.setTextFormat(Qt.TextFormat.PlainText)
+        self.caption.setProperty("role", "facts")
+        self.scale_bar = ScaleBar(theme, self.body)
+        self.map_hint = ""
+        self._content: MapContent | None = None
+        self._visible: VisibleMap | None = None
+        self._drawn_head: HeadRef | None = None
+        self._row_of: dict[TokenRef, int] = {}
+        self._column_of: dict[TokenRef, int] = {}
+
+        below = QHBoxLayout()
+        below.addWidget(self.caption, 1)
+        below.addWidget(self.scale_bar, 0, Qt.AlignmentFlag.AlignTop)
+        self._layout = QVBoxLayout(self.body)
+        self._layout.addWidget(self.controls)
+        self._layout.addWidget(self.splitter, 1)
+        self._layout.addWidget(self.readout)
+        self._layout.addLayout(below)
+
+        self.controls.head_chosen.connect(state.set_head)
+        self.controls.options_changed.connect(self._on_options_changed)
+        self.controls.fit_requested.connect(self.heat_map.reset_zoom)
+        self.overview.opened.connect(self._on_head_opened)
+        self.heat_map.hit_hovered.connect(self._on_hit_hovered)
+        self.heat_map.hit_clicked.connect(self._on_hit_clicked)
+        self.heat_map.view_changed.connect(self._update_facts)
+        state.model_changed.connect(self._update_model)
+        state.run_changed.connect(self._update_map)
+        state.head_changed.connect(self._update_head)
+        state.attention_changed.connect(self._update_map)
+        state.overview_changed.connect(self._update_overview)
+        state.selection_changed.connect(self._update_emphasis)
+        state.hover_changed.connect(self._update_emphasis)
+        state.viewed_step_changed.connect(self._update_emphasis)
+        state.stale_changed.connect(self._update_stale)
+        self._update_theme()
+        self._update_model()
+        self._update_map()
+        self._update_stale()
+
+    # -- the state on show ----------------------------------------------------------------------
+
+    def _update_model(self) -> None:
+        self.controls.set_model(self.state.model)
+        self.show_hint("" if self.state.model is not None else "Load a model to see its attention.")
+        self._update_head()
+
+    def _update_head(self) -> None:
+        head = self.state.head
+        self.controls.set_head(head)
+        self.overview.set_opened(None if head is None else (head.layer, head.head))
+        self._update_overview()
+        self._update_map_hint()
+
+    def _update_overview(self) -> None:
+        model, head, overview = self.state.model, self.state.head, self.state.overview
+        if model is None or head is None or head.kind not in model.layers:
+            self.overview.set_heads(0, 0, None)
+            return
+        layers, heads = model.layers[head.kind], model.heads[head.kind]
+        if overview is None or overview.kind != head.kind:
+            self.overview.set_heads(layers, heads, None)
+        else:
+            note = "Every cell of the thumbnail is one weight."
+            if overview.pooling == "max":
+                small = " × ".join(str(side) for side in overview.weights.shape[2:])
+                note = (
+                    f"{overview.queries} × {overview.keys} weights are shown as {small}:"
+                    " each cell is the largest of those that it stands for."
+                )
+            self.overview.set_heads(layers, heads, overview.weights, note)
+        self.splitter.arrange()
+
+    def _update_map(self) -> None:
+        """Draw the map that arrived: O(query x key) once, then O(query + key) for the labels."""
+        attention, run = self.state.attention, self.state.run
+        if attention is None or run is None or not attention.weights.size:
+            self._content, self._visible, self._drawn_head = None, None, None
+            self._row_of, self._column_of = {}, {}
+        else:
+            options = self.controls.options
+            rows, columns = _axis_tokens(run, attention.queries), _axis_tokens(run, attention.keys)
+            visible = visible_map(
+                attention.weights,
+                _hidden(rows, options),
+                _hidden(columns, options),
+                renormalise=options.renormalise,
+            )
+            self._drawn_head = attention.head
+            self._visible = visible
+            self._content = MapContent(
+                weights=visible.weights,
+                rows=tuple(rows[index] for index in visible.rows),
+                columns=tuple(columns[index] for index in visible.columns),
+                row_sums=visible.row_sums,
+                hidden_mass=visible.hidden_mass,
+            )
+            self._row_of = {token.ref: index for index, token in enumerate(self._content.rows)}
+            self._column_of = {token.ref: index for index, token in enumerate(self._content.columns)}
+            if not visible.weights.size:
+                self._content = None
+        self._update_scale()
+        self.heat_map.set_content(self._content)
+        self._update_emphasis()
+        self._update_map_hint()
+        self._update_caption()
+
+    def _update_map_hint(self) -> None:
+        """Say why there is no map, where there is none for the opened kind."""
+        run, head = self.state.run, self.state.head
+        text = ""
+        if run is None or head is None:
+            text = "Type a sentence to see which tokens look at which."
+        elif not run.attention_axes(head.kind)[0]:
+            who = "model" if run.family == "decoder-only" else "decoder"
+            text = f"Press Step: the {who} has not taken a step yet."
+        elif self._content is None:
+            hides_all = self._visible is not None
+            text = (
+                "Every token of this map is hidden: show special tokens again (Display)."
+                if hides_all
+                else "Reading this head…"
+            )
+        self.map_hint = text
+        self._map_hint.set_text(text)
+        self.map_stack.setCurrentWidget(self._map_hint if text else self.heat_map)
+        for widget in (self.readout, self.caption, self.scale_bar):
+            widget.setVisible(not text)
+        self._update_facts()
+
+    def _update_facts(self) -> None:
+        """Name the head that is drawn, its size, and how its weights share pixels."""
+        if self.map_hint or self._content is None:
+            self.set_facts("" if self.state.head is None else str(self.state.head))
+            return
+        rows, columns = self._content.weights.shape
+        facts = f"{self._drawn_head} · {rows} × {columns}"
+        down, across = self.heat_map.pooling
+        if down * across > 1:
+            facts += f" · a pixel is the largest of {down} × {across}"
+        self.set_facts(facts)
+
+    def _update_scale(self) -> None:
+        options, content = self.controls.options, self._content
+        top = top_of(content.weights) if options.per_map and content is not None else 1.0
+        scale = ColorScale(options.transform, top)
+        self.heat_map.set_scale(scale)
+        self.scale_bar.set_scale(scale)
+        self.overview.set_scale(ColorScale(options.transform), per_map=options.per_map)
+
+    def _update_caption(self) -> None:
+        """What rows and columns are, and all that stands between the model's map and the picture."""
+        head, run, visible = self._drawn_head, self.state.run, self._visible
+        if head is None or run is None or visible is None:
+            self.caption.setText("")
+            return
+        if head.kind == "encoder" or run.family == "decoder-only":
+            said = ["rows: token that looks", "columns: token looked at"]
+        else:
+            said = ["rows: token being written", "columns: token read"]
+        options = self.controls.options
+        if options.hide_special or options.hide_first:
+            names = ["special tokens"] * options.hide_special + ["first token"] * options.hide_first
+            said.append(
+                f"{' and '.join(names)} hidden: {visible.mean_hidden_mass:.1%} of a row's weight on average"
+            )
+            if options.renormalise:
+                said.append("rows scaled to 1")
+        self.caption.setText(" · ".join(said))
+
+    def _update_emphasis(self) -> None:
+        """Light up what is selected and hovered: a scan of two integer arrays, then a repaint."""
+        content = self._content
+        if content is not None:
+            self.heat_map.set_emphasis(self._emphasis(content))
+        self._update_reading()
+
+    def _emphasis(self, content: MapContent) -> MapEmphasis:
+        run = self.state.run
+        if self.state.stale or run is None:
+            # The selection points into the new text, the map belongs to the old one.
+            return MapEmphasis()
+        pointed = (*self.state.selection.refs, *(() if self.state.hover is None else (self.state.hover,)))
+        ids = {token_id for ref in pointed if (token_id := self.state.token_id(ref)) is not None}
+        named: list[dict[int, Emphasis]] = []
+        for tokens, index_of in ((content.rows, self._row_of), (content.columns, self._column_of)):
+            same = (
+                {i: Emphasis.SAME for i, token in enumerate(tokens) if token.token_id in ids} if ids else {}
+            )
+            if self.state.hover in index_of:
+                same[index_of[self.state.hover]] = Emphasis.HOVERED
+            for ref in self.state.selection.refs:
+                if ref in index_of:
+                    same[index_of[ref]] = Emphasis.SELECTED
+            named.append(same)
+        cell = self._selected_cell()
+        return MapEmphasis(
+            named[0], named[1], frozenset(() if cell is None else (cell,)), self._viewed_row(run)
+        )
+
+    def _selected_cell(self) -> tuple[int, int] | None:
+        """The cell of the selected pair: token as query and partner as key, or else the other way round."""
+        token, partner = self.state.selection.token, self.state.selection.partner
+        for query, key in ((token, partner), (partner, token)):
+            if query in self._row_of and key in self._column_of:
+                return self._row_of[query], self._column_of[key]
+        return None
+
+    def _viewed_row(self, run: RunSnapshot) -> int | None:
+        """The row whose query wrote the viewed step's token."""
+        step, head = self.state.viewed_step, self._drawn_head
+        if step is None or head is None or head.kind == "encoder":
+            return None
+        if run.family == "decoder-only":
+            # Rows are tokens read: the one before the written token was the query that wrote it.
+            read = len(run.source) + step - 1
+            return self._row_of.get(
+                TokenRef("source", read) if step == 0 else TokenRef("generated", step - 1)
+            )
+        return self._row_of.get(TokenRef("generated", step))
+
+    def _update_reading(self) -> None:
+        content, hit = self._content, self.heat_map.hovered
+        if content is None:
+            self.readout.set_reading(Reading())
+            self.scale_bar.set_marked(None)
+            return
+        cell = None if self.state.stale else self._selected_cell()
+        if hit is None and cell is not None:
+            hit = MapHit(*cell)
+        if hit is None:
+            self.readout.set_reading(Reading(facts="Point at a cell to read its weight, click it to select."))
+            self.scale_bar.set_marked(None)
+            return
+        weight = None
+        if hit.row is not None and hit.column is not None:
+            query, key = content.rows[hit.row], content.columns[hit.column]
+            weight = float(content.weights[hit.row, hit.column])
+            facts = f"{weight:.4f} · row sum {content.row_sums[hit.row]:.4f}"
+            if content.hidden_mass[hit.row] > 0.0:
+                facts += f" · hidden {content.hidden_mass[hit.row]:.4f}"
+            reading = Reading(query.label, key.label, query.ref.side, key.ref.side, facts)
+        elif hit.row is not None:
+            query = content.rows[hit.row]
+            best = int(content.weights[hit.row].argmax())
+            key = content.columns[best]
+            facts = (
+                f"{content.weights[hit.row, best]:.4f}, its largest · row sum {content.row_sums[hit.row]:.4f}"
+            )
+            reading = Reading(query.label, key.label, query.ref.side, key.ref.side, facts)
+        else:
+            assert hit.column is not None
+            key = content.columns[hit.column]
+            received = content.weights[:, hit.column].sum(dtype=np.float64)
+            facts = f"{received:.4f}, column sum of {len(content.rows)} rows"
+            reading = Reading("all rows", key.label, "", key.ref.side, facts)
+        self.readout.set_reading(reading)
+        self.scale_bar.set_marked(weight)
+
+    def _description(self, hit: MapHit) -> str:
+        """The tooltip: every digit of the stored number."""
+        content = self._content
+        if content is None:
+            return ""
+        lines = []
+        if hit.row is not None:
+            lines.append(_named("query", content.rows[hit.row]))
+        if hit.column is not None:
+            lines.append(_named("key", content.columns[hit.column]))
+        if hit.row is not None and hit.column is not None:
+            # Nine significant digits tell every float32 from its neighbours.
+            lines.append(f"weight {float(content.weights[hit.row, hit.column]):.9g}")
+        if hit.row is not None:
+            lines.append(f"row sum {content.row_sums[hit.row]:.9g}")
+            if content.hidden_mass[hit.row] > 0.0:
+                lines.append(f"in hidden columns {content.hidden_mass[hit.row]:.9g}")
+        return "\n".join(lines)
+
+    def _update_stale(self) -> None:
+        for widget in (self.overview, self.heat_map):
+            widget.set_dimmed(self.state.stale)
+        self._update_emphasis()
+
+    def _update_theme(self) -> None:
+        self.controls.update_theme()
+        self.overview.update_theme()
+        self.heat_map.update_theme()
+        self.scale_bar.update_theme()
+        self.readout.updateGeometry()
+        margin = self.theme.space(1.5)
+        self._layout.setContentsMargins(margin, self.theme.space(1), margin, self.theme.space(1))
+        self._layout.setSpacing(self.theme.space(1))
+        self.splitter.arrange()
+
+    # -- what the person does -------------------------------------------------------------------
+
+    def _on_head_opened(self, layer: int, head: int) -> None:
+        if self.state.head is not None:
+            self.state.set_head(HeadRef(self.state.head.kind, layer, head))
+
+    def _on_options_changed(self, _options: DisplayOptions) -> None:
+        self.heat_map.set_shows_sums(self.controls.options.sums)
+        self._update_map()
+
+    def _on_hit_hovered(self, hit: MapHit | None) -> None:
+        if not self.state.stale:
+            self.state.set_hover(self._ref_at(hit))
+        # Another cell of the same row changes no state, but the reading.
+        self._update_reading()
+
+    def _on_hit_clicked(self, hit: MapHit | None, extend: bool) -> None:
+        if self.state.stale or self._content is None:
+            return
+        if hit is not None and hit.row is not None and hit.column is not None:
+            query, key = self._content.rows[hit.row].ref, self._content.columns[hit.column].ref
+            self.state.set_selection(Selection(query, None if key == query else key))
+        else:
+            self.state.select(self._ref_at(hit), extend=extend and hit is not None)
+
+    def _ref_at(self, hit: MapHit | None) -> TokenRef | None:
+        """The token that a hit stands for; a cell stands for its query."""
+        if hit is None or self._content is None:
+            return None
+        if hit.row is not None:
+            return self._content.rows[hit.row].ref
+        return None if hit.column is None else self._content.columns[hit.column].ref
+
+
+def _axis_tokens(run: RunSnapshot, refs: Sequence[TokenRef]) -> tuple[AxisToken, ...]:
+    """Each reference with its piece; linear in the length, which `RunSnapshot.token` per ref is not."""
+    tokens: dict[str, Sequence[Token]] = {
+        "source": run.source.tokens,
+        "start": run.start_tokens,
+        "generated": [step.token for step in run.steps],
+    }
+    found = []
+    for ref in refs:
+        side = tokens.get(ref.side, ())
+        # A map may be a step older or newer than the run for a moment.
+        token = side[ref.index] if ref.index < len(side) else None
+        found.append(
+            AxisToken(ref, -1, "…")
+            if token is None
+            else AxisToken(ref, token.id, label_of(token.piece), token.special)
+        )
+    return tuple(found)
+
+
+def _hidden(tokens: Sequence[AxisToken], options: DisplayOptions) -> npt.NDArray[np.bool_]:
+    """Which tokens of an axis the options leave out."""
+    hidden = np.zeros(len(tokens), dtype=bool)
+    if options.hide_special:
+        hidden |= np.array([token.special for token in tokens], dtype=bool)
+    if options.hide_first:
+        hidden[:1] = True
+    return hidden
+
+
+def _named(what: str, token: AxisToken) -> str:
+    return f"{what} {token.label} ({token.ref.side} {token.ref.index}, id {token.token_id})"

@@ -1,0 +1,230 @@
+"""The row of controls over an attention map: which head, which way of looking, how it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtGui import QAction, QActionGroup
+from PySide6.QtWidgets import QMenu, QPushButton, QWidget
+
+from explorer.colormaps import TRANSFORMS, Transform
+from explorer.core.records import ModelInfo
+from explorer.core.selection import AttentionKind, HeadRef
+from explorer.panels.widgets.counter_box import CounterBox
+from explorer.panels.widgets.segmented import Segmented
+from explorer.panels.widgets.wrapping_layout import WrappingLayout
+from explorer.theme import Theme
+
+ViewName = Literal["matrix", "lines"]
+ExportFormat = Literal["png", "svg", "csv", "npz"]
+
+_KIND_TOOLTIPS: dict[AttentionKind, str] = {
+    "encoder": "How the tokens of the source text look at each other.",
+    "decoder": "How each token being written looks back at the tokens before it.",
+    "cross": "How each token being written looks at the source text.",
+}
+_VIEW_TOOLTIPS = {
+    "matrix": "Every weight as a coloured cell.",
+    "lines": "Every weight as a line between two tokens: the stronger, the darker and thicker.",
+}
+_TRANSFORM_TOOLTIPS: dict[Transform, str] = {
+    "linear": "Twice the weight, twice the colour.",
+    "square root": "Lifts small weights, so that they can be seen.",
+    "log": "Each step of colour is a factor: shows weights down to a ten-thousandth.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DisplayOptions:
+    """How maps are drawn; each choice is visible in the menu and stated under the map.
+
+    Attributes
+    ----------
+    transform : str
+        How weights become colours.
+    per_map : bool
+        Whether the map's own largest weight, instead of 1, gets the strongest colour.
+    hide_special, hide_first : bool
+        Leave special tokens, or the first token (which many heads use as a sink), out.
+    renormalise : bool
+        Scale what is left of each row back to a sum of 1.
+    sums : bool
+        Draw the sums of rows and columns along the edges.
+    """
+
+    transform: Transform = "linear"
+    per_map: bool = False
+    hide_special: bool = False
+    hide_first: bool = False
+    renormalise: bool = False
+    sums: bool = False
+
+
+class AttentionControls(QWidget):
+    """Kind, layer, head, way of looking and the display menu.
+
+    Signals
+    -------
+    head_chosen : HeadRef
+        A person chose another head.
+    view_chosen : str
+        ``matrix`` or ``lines``.
+    options_changed : DisplayOptions
+        A person changed how maps are drawn.
+    export_requested : str
+        ``png``, ``svg``, ``csv`` or ``npz``.
+    fit_requested
+        Show the whole map again.
+    """
+
+    head_chosen = Signal(object)
+    view_chosen = Signal(str)
+    options_changed = Signal(object)
+    export_requested = Signal(str)
+    fit_requested = Signal()
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.theme = theme
+        self.options = DisplayOptions()
+        self._head: HeadRef | None = None
+        self._model: ModelInfo | None = None
+        self.kinds = Segmented(theme, "attention_kind", self)
+        self.layer_box = CounterBox(theme, "attention_layer", "layer ", self)
+        self.head_box = CounterBox(theme, "attention_head", "head ", self)
+        self.layer_box.setToolTip("Which layer, counted from 0.")
+        self.head_box.setToolTip("Which head of the layer, counted from 0.")
+        self.views = Segmented(theme, "attention_view", self)
+        self.views.set_names(tuple(_VIEW_TOOLTIPS), tuple(_VIEW_TOOLTIPS.values()))
+        self.views.set_current("matrix")
+        self.menu = QMenu(self)
+        self.display_button = QPushButton("Display", self)
+        self.display_button.setObjectName("attention_display")
+        self.display_button.setToolTip("Colours, hidden tokens, sums, and export.")
+        self.display_button.setMenu(self.menu)
+        self._fill_menu()
+        self._layout = WrappingLayout(self, spacing=theme.space(1))
+        for widget in (self.kinds, self.layer_box, self.head_box, self.views, self.display_button):
+            self._layout.addWidget(widget)
+        self.kinds.chosen.connect(self._on_kind_chosen)
+        self.layer_box.valueChanged.connect(self._on_place_changed)
+        self.head_box.valueChanged.connect(self._on_place_changed)
+        self.views.chosen.connect(self.view_chosen)
+        self.update_theme()
+
+    def set_model(self, model: ModelInfo | None) -> None:
+        """Offer the kinds of attention that the model has."""
+        self._model = model
+        kinds = () if model is None else model.attention_kinds
+        self.kinds.set_names(kinds, [_KIND_TOOLTIPS[kind] for kind in kinds])
+
+    def set_head(self, head: HeadRef | None) -> None:
+        """Show which head is opened."""
+        self._head = head
+        for box in (self.layer_box, self.head_box):
+            box.setEnabled(head is not None)
+        if head is None or self._model is None or head.kind not in self._model.layers:
+            return
+        self.kinds.set_current(head.kind)
+        for box, count, value in (
+            (self.layer_box, self._model.layers[head.kind], head.layer),
+            (self.head_box, self._model.heads[head.kind], head.head),
+        ):
+            with QSignalBlocker(box):
+                box.setRange(0, max(0, count - 1))
+                box.setValue(value)
+
+    def update_theme(self) -> None:
+        """Colours or sizes changed."""
+        self.kinds.update_theme()
+        self.views.update_theme()
+        pad = self.theme.space(1)
+        for box in (self.layer_box, self.head_box):
+            box.update_theme()
+        self.display_button.setStyleSheet(
+            f"QPushButton {{ padding: {round(pad * 0.55)}px {round(pad * 1.1)}px; }}"
+        )
+        self._layout.setSpacing(pad)
+        self.updateGeometry()
+
+    def _fill_menu(self) -> None:
+        self.menu.setToolTipsVisible(True)
+        self.menu.addSection("Colour scale")
+        transforms = QActionGroup(self)
+        for name in TRANSFORMS:
+            action = self._check(name, _TRANSFORM_TOOLTIPS[name], self._transform_setter(name), transforms)
+            action.setChecked(name == self.options.transform)
+        self.menu.addSection("Strongest colour")
+        tops = QActionGroup(self)
+        fixed = self._check(
+            "fixed: 1", "Maps of all heads can be compared.", self._setter("per_map", False), tops
+        )
+        fixed.setChecked(True)
+        self._check(
+            "per map: its largest weight",
+            "Shows the pattern of a faint map; colours of two maps cannot be compared.",
+            self._setter("per_map", True),
+            tops,
+        )
+        self.menu.addSection("Leave out")
+        self._toggle("hide special tokens", "The weight that they hold is stated.", "hide_special")
+        self._toggle("hide the first token", "Many heads park their attention there (a sink).", "hide_first")
+        self._toggle(
+            "scale the rest of each row to 1",
+            "Only where something is hidden: what is left of a row is divided by its sum.",
+            "renormalise",
+        )
+        self.menu.addSeparator()
+        self._toggle("sums of rows and columns", "How much each token gives and receives.", "sums")
+        self.menu.addAction("fit the whole map").triggered.connect(self.fit_requested)
+        export = self.menu.addMenu("export")
+        export.menuAction().setObjectName("attention_export")
+        for fmt, text in (
+            ("png", "picture (PNG)…"),
+            ("svg", "drawing (SVG)…"),
+            ("csv", "numbers (CSV)…"),
+            ("npz", "numbers (NPZ)…"),
+        ):
+            action = export.addAction(text)
+            action.setObjectName(f"attention_export_{fmt}")
+            action.triggered.connect(lambda _checked=False, fmt=fmt: self.export_requested.emit(fmt))
+
+    def _check(
+        self, text: str, tooltip: str, apply: Callable[[bool], None], group: QActionGroup | None = None
+    ) -> QAction:
+        action = self.menu.addAction(text)
+        action.setObjectName(f"attention_{text.split(':')[0].replace(' ', '_')}")
+        action.setCheckable(True)
+        action.setToolTip(tooltip)
+        if group is not None:
+            group.addAction(action)
+        action.triggered.connect(apply)
+        return action
+
+    def _toggle(self, text: str, tooltip: str, field: str) -> None:
+        self._check(text, tooltip, lambda checked: self._set_option(field, checked))
+
+    def _transform_setter(self, name: Transform) -> Callable[[bool], None]:
+        return lambda _checked: self._set_option("transform", name)
+
+    def _setter(self, field: str, value: bool) -> Callable[[bool], None]:
+        return lambda _checked: self._set_option(field, value)
+
+    def _set_option(self, field: str, value: object) -> None:
+        self.options = replace(self.options, **{field: value})  # type: ignore[arg-type]
+        self.options_changed.emit(self.options)
+
+    def _on_kind_chosen(self, name: str) -> None:
+        kind = cast(AttentionKind, name)
+        if self._model is None:
+            return
+        layer = 0 if self._head is None else min(self._head.layer, self._model.layers[kind] - 1)
+        head = 0 if self._head is None else min(self._head.head, self._model.heads[kind] - 1)
+        self.head_chosen.emit(HeadRef(kind, layer, head))
+
+    def _on_place_changed(self, _value: int) -> None:
+        if self._head is not None:
+            self.head_chosen.emit(HeadRef(self._head.kind, self.layer_box.value(), self.head_box.value()))

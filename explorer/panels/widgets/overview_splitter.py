@@ -1,0 +1,61 @@
+"""How the overview of heads and the opened map share the room."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QSplitter, QWidget
+
+from explorer.panels.widgets.head_overview import HeadOverview
+from explorer.theme import Theme
+
+_WIDE_ASPECT = 2.4
+_LOW_STEPS = 36
+_SHARE = 0.36
+
+
+class OverviewSplitter(QSplitter):
+    """The overview above the map, or left of it where the room is wide or low.
+
+    Until a person drags the handle, the overview takes what it needs and at most about a third;
+    after that, the share that it was given.
+    """
+
+    def __init__(
+        self, theme: Theme, overview: HeadOverview, map_side: QWidget, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setObjectName("attention_splitter")
+        self.theme = theme
+        self._overview = overview
+        self._share: float | None = None
+        self.setChildrenCollapsible(False)
+        self.addWidget(overview)
+        self.addWidget(map_side)
+        self.splitterMoved.connect(self._on_moved)
+
+    def arrange(self) -> None:
+        """Divide the room anew."""
+        low = self.height() < self.theme.space(_LOW_STEPS)
+        wide = low or self.width() > _WIDE_ASPECT * self.height()
+        orientation = Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical
+        if self.orientation() != orientation:
+            self.setOrientation(orientation)
+            self._share = None
+        self.setHandleWidth(self.theme.space(1.5))
+        room = self.width() if wide else self.height()
+        if self._share is not None:
+            wanted = round(room * self._share)
+        elif wide:
+            wanted = round(room * _SHARE)
+        else:
+            wanted = min(self._overview.natural_height(self.width()), round(room * _SHARE))
+        self.setSizes([wanted, max(1, room - wanted)])
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
+        super().resizeEvent(event)
+        self.arrange()
+
+    def _on_moved(self, _position: int, _index: int) -> None:
+        first, second = self.sizes()
+        self._share = first / max(1, first + second)

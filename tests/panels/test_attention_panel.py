@@ -1,0 +1,547 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QHelpEvent, QWheelEvent
+from PySide6.QtWidgets import QApplication, QPushButton, QToolTip
+
+from explorer.app.state import AppState, Emphasis
+from explorer.core.records import AttentionMap, AttentionOverview, RunSnapshot
+from explorer.core.selection import HeadRef, Selection, TokenRef
+from explorer.core.tokens import Token, TokenizedText
+from explorer.panels.attention_panel import AttentionPanel
+from explorer.theme import Theme
+from tests.support import SOURCE, fill, make_attention, make_model, make_overview, make_run
+
+LEFT = Qt.MouseButton.LeftButton
+CROSS = HeadRef("cross", 2, 5)
+HOSTILE = ('"', "#", "<b>x</b>", "a\tb", "שלום", "😀", "", "x" * 200, "\n", "&amp;", "\u202eabc", "%s", "{0}")
+
+
+@pytest.fixture
+def make_panel(qtbot, state: AppState, theme: Theme) -> Callable[..., AttentionPanel]:
+    def make(width: int = 700, height: int = 620) -> AttentionPanel:
+        panel = AttentionPanel(state, theme)
+        qtbot.addWidget(panel)
+        panel.resize(width, height)
+        panel.show()
+        qtbot.waitExposed(panel)
+        return panel
+
+    return make
+
+
+def cell_point(panel: AttentionPanel, row: int, column: int) -> QPoint:
+    geometry = panel.heat_map.geometry_now()
+    assert geometry is not None
+    return geometry.cell_rect(row, column).center().toPoint()
+
+
+def row_label_point(panel: AttentionPanel, row: int) -> QPoint:
+    geometry = panel.heat_map.geometry_now()
+    assert geometry is not None
+    return QPoint(int(geometry.view.left()) - 15, cell_point(panel, row, 0).y())
+
+
+def column_label_point(panel: AttentionPanel, column: int) -> QPoint:
+    """Just above the column, where its label begins, whichever way it stands."""
+    geometry = panel.heat_map.geometry_now()
+    assert geometry is not None
+    return QPoint(cell_point(panel, 0, column).x() + 3, int(geometry.view.top()) - 5)
+
+
+def show_texts(state: AppState, texts: tuple[str, ...], kind: str = "encoder") -> AttentionMap:
+    """A run over a made-up sentence of these pieces, with one of its maps."""
+    source = TokenizedText("made up", tuple(Token(100 + i, t, t, None, False) for i, t in enumerate(texts)))
+    state.set_source_text(source.text)
+    state.set_model(make_model())
+    state.set_source(source)
+    run = dataclasses.replace(make_run(4), source=source)
+    state.set_run(run)
+    state.set_head(HeadRef(kind, 0, 0))
+    attention = make_attention(run, state.head)
+    state.set_attention(attention)
+    return attention
+
+
+# -- choosing a head ------------------------------------------------------------------------------
+
+
+def test_that_a_click_on_a_thumbnail_opens_that_head(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    qtbot.mouseClick(panel.overview, LEFT, pos=panel.overview.cell_rect(1, 3).center().toPoint())
+    assert state.head == HeadRef("cross", 1, 3)
+
+
+def test_that_the_overview_has_layers_as_rows_and_heads_as_columns(state, make_panel):
+    fill(state)
+    overview = make_panel().overview
+    for layer in range(3):
+        for head in range(8):
+            assert overview.head_at(overview.cell_rect(layer, head).center()) == (layer, head)
+
+
+def test_that_arrow_keys_walk_through_the_overview_and_stop_at_its_edges(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    panel.overview.setFocus()
+    qtbot.keyClick(panel.overview, Qt.Key.Key_Right)
+    assert state.head == HeadRef("cross", 2, 6)
+    qtbot.keyClick(panel.overview, Qt.Key.Key_Down)
+    assert state.head == HeadRef("cross", 2, 6)
+    qtbot.keyClick(panel.overview, Qt.Key.Key_Up)
+    assert state.head == HeadRef("cross", 1, 6)
+
+
+def test_that_kind_buttons_change_the_kind_and_keep_layer_and_head(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    for kind in ("encoder", "decoder", "cross"):
+        qtbot.mouseClick(panel.controls.kinds.button(kind), LEFT)
+        assert state.head == HeadRef(kind, 2, 5)
+        assert panel.controls.kinds.button(kind).isChecked()
+
+
+def test_that_only_the_kinds_that_the_model_has_are_offered(state, make_panel):
+    model = dataclasses.replace(
+        make_model(), family="decoder-only", layers={"decoder": 4}, heads={"decoder": 2}
+    )
+    panel = make_panel()
+    state.set_model(model)
+    assert panel.controls.kinds.names == ("decoder",)
+    assert [b.text() for b in panel.controls.kinds.findChildren(QPushButton) if b.isVisible()] == ["decoder"]
+
+
+def test_that_a_kind_with_fewer_layers_gets_its_last_layer(qtbot, state, make_panel):
+    layers = {"encoder": 6, "decoder": 2, "cross": 2}
+    state.set_model(dataclasses.replace(make_model(), layers=layers))
+    state.set_head(HeadRef("encoder", 5, 1))
+    panel = make_panel()
+    qtbot.mouseClick(panel.controls.kinds.button("cross"), LEFT)
+    assert state.head == HeadRef("cross", 1, 1)
+
+
+def test_that_the_number_boxes_write_the_head_and_follow_it(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    qtbot.keyClick(panel.controls.layer_box, Qt.Key.Key_Down)
+    assert state.head == HeadRef("cross", 1, 5)
+    qtbot.keyClick(panel.controls.head_box, Qt.Key.Key_Up)
+    assert state.head == HeadRef("cross", 1, 6)
+    state.set_head(HeadRef("encoder", 0, 7))
+    assert (panel.controls.layer_box.value(), panel.controls.head_box.value()) == (0, 7)
+    assert panel.controls.head_box.maximum() == 7
+
+
+def test_that_an_overview_of_another_kind_is_not_drawn_as_this_one(state, make_panel):
+    run = fill(state)
+    panel = make_panel()
+    drawn = panel.overview.grab().toImage()
+    state.set_head(HeadRef("encoder", 2, 5))
+    assert panel.overview.grab().toImage() != drawn
+    placeholder = panel.overview.grab().toImage()
+    state.set_overview(make_overview(run, HeadRef("encoder", 2, 5)))
+    assert panel.overview.grab().toImage() != placeholder
+
+
+def test_that_pooled_thumbnails_say_so(qtbot, state, make_panel):
+    fill(state)
+    weights = np.full((3, 8, 32, 32), 0.1, np.float32)
+    state.set_overview(AttentionOverview("cross", weights, 400, 300, "max"))
+    panel = make_panel()
+    where = panel.overview.cell_rect(0, 0).center().toPoint()
+    event = QHelpEvent(QEvent.Type.ToolTip, where, panel.overview.mapToGlobal(where))
+    QApplication.sendEvent(panel.overview, event)
+    assert "largest" in QToolTip.text()
+    QToolTip.hideText()
+
+
+# -- reading weights ------------------------------------------------------------------------------
+
+
+def test_that_hovering_a_cell_shows_the_exact_weight_and_both_tokens(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    weights = state.attention.weights
+    for row, column in ((0, 0), (3, 3), (2, 6)):
+        qtbot.mouseMove(panel.heat_map, cell_point(panel, row, column))
+        piece = state.run.steps[row].token.piece
+        expected = f"{piece} → {SOURCE[column].piece}  {weights[row, column]:.4f} · row sum 1.0000"
+        assert panel.readout.text == expected
+
+
+def test_that_the_tooltip_tells_the_stored_float_exactly(state, make_panel):
+    fill(state)
+    panel = make_panel()
+    where = cell_point(panel, 1, 2)
+    event = QHelpEvent(QEvent.Type.ToolTip, where, panel.heat_map.mapToGlobal(where))
+    QApplication.sendEvent(panel.heat_map, event)
+    line = next(line for line in QToolTip.text().splitlines() if line.startswith("weight "))
+    assert np.float32(line.removeprefix("weight ")) == state.attention.weights[1, 2]
+    QToolTip.hideText()
+
+
+def test_that_every_cell_is_found_where_it_is_drawn(state, make_panel):
+    fill(state)
+    panel = make_panel()
+    for row in range(4):
+        for column in range(7):
+            point = cell_point(panel, row, column)
+            hit = panel.heat_map.hit(point.x(), point.y())
+            assert (hit.row, hit.column) == (row, column)
+
+
+def test_that_the_strongest_cell_has_the_strongest_colour(state, make_panel, theme):
+    run = fill(state)
+    weights = np.array([[0.0, 1.0, 0, 0, 0, 0, 0]] * 4, np.float32)
+    state.set_attention(AttentionMap(CROSS, weights, *run.attention_axes("cross")))
+    panel = make_panel()
+    geometry = panel.heat_map.geometry_now()
+    image = panel.heat_map.grab().toImage()
+    corner = QPointF(6, 6)
+    strong = image.pixelColor((geometry.cell_rect(1, 1).topLeft() + corner).toPoint())
+    weak = image.pixelColor((geometry.cell_rect(1, 2).topLeft() + corner).toPoint())
+    assert strong == theme.color("heat_high")
+    assert weak == theme.color("heat_low")
+
+
+def test_that_rows_are_said_to_be_the_tokens_being_written(state, make_panel):
+    run = fill(state)
+    panel = make_panel()
+    assert "rows: token being written" in panel.caption.text()
+    encoder = HeadRef("encoder", 0, 0)
+    state.set_head(encoder)
+    state.set_attention(make_attention(run, encoder))
+    assert "written" not in panel.caption.text()
+
+
+def test_that_the_facts_name_the_head_that_is_drawn_and_its_size(state, make_panel):
+    run = fill(state)
+    panel = make_panel()
+    assert panel.facts == "cross · layer 2 · head 5 · 4 × 7"
+    state.set_head(HeadRef("cross", 0, 1))
+    assert panel.facts == "cross · layer 2 · head 5 · 4 × 7"
+    state.set_attention(make_attention(run, state.head))
+    assert panel.facts == "cross · layer 0 · head 1 · 4 × 7"
+
+
+# -- one selection --------------------------------------------------------------------------------
+
+
+def test_that_hovering_a_cell_hovers_its_query_and_leaving_ends_it(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    qtbot.mouseMove(panel.heat_map, cell_point(panel, 2, 4))
+    assert state.hover == TokenRef("generated", 2)
+    QApplication.sendEvent(panel.heat_map, QEvent(QEvent.Type.Leave))
+    assert state.hover is None
+
+
+def test_that_hovering_a_label_hovers_its_token(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    qtbot.mouseMove(panel.heat_map, row_label_point(panel, 1))
+    assert state.hover == TokenRef("generated", 1)
+    qtbot.mouseMove(panel.heat_map, column_label_point(panel, 4))
+    assert state.hover == TokenRef("source", 4)
+
+
+def test_that_a_click_on_a_cell_selects_the_pair(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    qtbot.mouseClick(panel.heat_map, LEFT, pos=cell_point(panel, 3, 3))
+    assert state.selection == Selection(TokenRef("generated", 3), TokenRef("source", 3))
+    assert panel.heat_map.emphasis.cells == {(3, 3)}
+
+
+def test_that_a_click_on_the_diagonal_of_self_attention_selects_one_token(qtbot, state, make_panel):
+    fill(state, head=HeadRef("encoder", 0, 0))
+    panel = make_panel()
+    qtbot.mouseClick(panel.heat_map, LEFT, pos=cell_point(panel, 2, 2))
+    assert state.selection == Selection(TokenRef("source", 2))
+
+
+def test_that_a_click_on_a_label_selects_its_token_and_ctrl_click_a_pair(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    qtbot.mouseClick(panel.heat_map, LEFT, pos=column_label_point(panel, 3))
+    assert state.selection == Selection(TokenRef("source", 3))
+    control = Qt.KeyboardModifier.ControlModifier
+    qtbot.mouseClick(panel.heat_map, LEFT, control, pos=row_label_point(panel, 0))
+    assert state.selection == Selection(TokenRef("source", 3), TokenRef("generated", 0))
+    assert panel.heat_map.emphasis.cells == {(0, 3)}
+
+
+def test_that_a_click_on_nothing_clears_the_selection(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    state.select(TokenRef("source", 1))
+    qtbot.mouseClick(panel.heat_map, LEFT, pos=QPoint(3, 3))
+    assert state.selection == Selection()
+
+
+def test_that_a_token_selected_elsewhere_lights_up_its_row_or_column(state, make_panel):
+    fill(state)
+    panel = make_panel()
+    state.select(TokenRef("generated", 2))
+    assert panel.heat_map.emphasis.rows == {2: Emphasis.SELECTED}
+    assert panel.heat_map.emphasis.columns == {}
+    state.select(TokenRef("source", 5))
+    assert panel.heat_map.emphasis.columns == {5: Emphasis.SELECTED}
+
+
+def test_that_a_selected_row_has_amber_around_it(state, make_panel, theme):
+    fill(state)
+    panel = make_panel()
+    state.select(TokenRef("generated", 2))
+    geometry = panel.heat_map.geometry_now()
+    image = panel.heat_map.grab().toImage()
+    edge = geometry.row_rect(2)
+    around = [image.pixelColor(int(edge.left()) + 20, int(edge.top()) + dy) for dy in (-1, 0, 1)]
+    assert theme.color("selection") in around
+
+
+def test_that_a_token_hovered_elsewhere_and_its_twins_stand_out(state, make_panel):
+    fill(state, steps=5)
+    panel = make_panel()
+    state.set_hover(TokenRef("generated", 4))
+    # Generated "." and source "." are the same vocabulary row.
+    assert panel.heat_map.emphasis.rows == {4: Emphasis.HOVERED}
+    assert panel.heat_map.emphasis.columns == {5: Emphasis.SAME}
+
+
+def test_that_a_token_of_self_attention_lights_up_as_row_and_as_column(state, make_panel):
+    fill(state, head=HeadRef("encoder", 0, 0))
+    panel = make_panel()
+    state.select(TokenRef("source", 1))
+    assert panel.heat_map.emphasis.rows == panel.heat_map.emphasis.columns == {1: Emphasis.SELECTED}
+
+
+def test_that_the_emphasis_agrees_with_the_state_token_by_token(state, make_panel):
+    fill(state, steps=6)
+    panel = make_panel()
+    state.set_selection(Selection(TokenRef("generated", 4), TokenRef("source", 6)))
+    state.set_hover(TokenRef("source", 0))
+    axes = ("rows", state.attention.queries), ("columns", state.attention.keys)
+    for axis, refs in axes:
+        named = getattr(panel.heat_map.emphasis, axis)
+        assert [named.get(i, Emphasis.NONE) for i in range(len(refs))] == [state.emphasis(r) for r in refs]
+
+
+def test_that_the_row_that_wrote_the_viewed_step_is_marked(state, make_panel):
+    fill(state)
+    panel = make_panel()
+    state.set_viewed_step(1)
+    assert panel.heat_map.emphasis.marked_row == 1
+
+
+def test_that_in_a_decoder_only_model_the_token_before_the_written_one_is_marked(state, make_panel):
+    state.set_source_text("J'aime l'apprentissage automatique.")
+    state.set_model(
+        dataclasses.replace(make_model(), family="decoder-only", layers={"decoder": 3}, heads={"decoder": 8})
+    )
+    run = make_run(3, family="decoder-only")
+    state.set_source(run.source)
+    state.set_run(run)
+    state.set_attention(make_attention(run, state.head))
+    panel = make_panel()
+    state.set_viewed_step(0)
+    assert panel.heat_map.emphasis.marked_row == len(SOURCE) - 1
+    state.set_viewed_step(2)
+    assert panel.heat_map.emphasis.marked_row == len(SOURCE) + 1
+
+
+# -- nothing to show, too much to show --------------------------------------------------------------
+
+
+def test_that_without_a_model_a_sentence_says_what_to_do(state, make_panel):
+    panel = make_panel()
+    assert not panel.body.isVisible()
+
+
+@pytest.mark.parametrize("kind", ["decoder", "cross"])
+def test_that_before_the_first_step_the_person_is_told_to_step(state, make_panel, kind):
+    fill(state, steps=0, head=HeadRef(kind, 0, 0))
+    panel = make_panel()
+    assert panel.map_hint == "Press Step: the decoder has not taken a step yet."
+    assert not panel.heat_map.isVisible()
+
+
+def test_that_encoder_maps_are_there_before_the_first_step(state, make_panel):
+    fill(state, steps=0, head=HeadRef("encoder", 0, 0))
+    panel = make_panel()
+    assert panel.heat_map.isVisible()
+    assert panel.facts.endswith("7 × 7")
+
+
+def test_that_the_map_grows_with_the_steps_and_shrinks_with_back(state, make_panel):
+    fill(state, steps=0)
+    panel = make_panel()
+    for steps in (1, 2, 3, 2, 1):
+        run = make_run(steps)
+        state.set_run(run)
+        state.set_attention(make_attention(run, state.head))
+        assert panel.facts.endswith(f"{steps} × 7")
+    state.set_run(make_run(0))
+    assert not panel.heat_map.isVisible()
+
+
+def test_that_a_map_newer_or_older_than_the_run_does_no_harm(state, make_panel):
+    fill(state, steps=4)
+    panel = make_panel()
+    state.set_run(make_run(2))
+    panel.grab()
+    state.set_attention(make_attention(make_run(6), CROSS))
+    panel.grab()
+    assert panel.heat_map.content.rows[5].label == "…"
+
+
+def test_that_a_stale_map_is_dimmed_and_takes_no_clicks(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    fresh = panel.heat_map.grab().toImage()
+    state.set_source_text("another text")
+    assert state.stale
+    assert panel.heat_map.grab().toImage() != fresh
+    qtbot.mouseClick(panel.heat_map, LEFT, pos=cell_point(panel, 1, 1))
+    assert state.selection == Selection()
+
+
+def test_that_hostile_token_texts_are_drawn_and_read_as_plain_text(qtbot, state, make_panel):
+    show_texts(state, HOSTILE)
+    panel = make_panel()
+    panel.grab()
+    qtbot.mouseMove(panel.heat_map, cell_point(panel, 2, 0))
+    assert panel.readout.text.startswith('<b>x</b> → "  ')
+    for row in range(len(HOSTILE)):
+        where = cell_point(panel, row, 7)
+        QApplication.sendEvent(
+            panel.heat_map, QHelpEvent(QEvent.Type.ToolTip, where, panel.heat_map.mapToGlobal(where))
+        )
+    QToolTip.hideText()
+    labels = [token.label for token in panel.heat_map.content.rows]
+    assert not any(set("\t\n\u202e") & set(label) for label in labels)
+    assert all(labels)
+    assert max(map(len, labels)) <= 60
+
+
+def test_that_a_map_of_one_token_is_drawn(qtbot, state, make_panel):
+    show_texts(state, ("▁a",))
+    panel = make_panel()
+    panel.grab()
+    qtbot.mouseClick(panel.heat_map, LEFT, pos=cell_point(panel, 0, 0))
+    assert state.selection == Selection(TokenRef("source", 0))
+
+
+@pytest.mark.parametrize("size", [(380, 260), (700, 620), (1200, 800)])
+@pytest.mark.parametrize("count", [1, 7, 40, 300])
+def test_that_labels_neither_overlap_nor_leave_the_widget(state, make_panel, size, count):
+    show_texts(state, tuple(f"▁token{i}" for i in range(count)))
+    panel = make_panel(*size)
+    geometry = panel.heat_map.geometry_now()
+    assert geometry.view.left() - geometry.row_label_width >= 0
+    assert geometry.view.right() <= panel.heat_map.width()
+    assert geometry.view.bottom() <= panel.heat_map.height()
+    line = panel.heat_map._metrics().line
+    assert geometry.row_stride * geometry.cell.height() >= line * 0.99
+    panel.grab()
+
+
+def test_that_a_large_map_reads_exactly_under_the_pointer(qtbot, state, make_panel):
+    attention = show_texts(state, tuple(f"t{i}" for i in range(300)))
+    panel = make_panel()
+    point = cell_point(panel, 150, 77)
+    hit = panel.heat_map.hit(point.x(), point.y())
+    qtbot.mouseMove(panel.heat_map, point)
+    assert f"{attention.weights[hit.row, hit.column]:.4f}" in panel.readout.text
+    assert f"t{hit.row} → t{hit.column}  " in panel.readout.text
+
+
+def test_that_a_cell_below_a_pixel_still_shows_its_peak(state, make_panel, theme):
+    attention = show_texts(state, tuple(f"t{i}" for i in range(1024)))
+    weights = np.zeros((1024, 1024), np.float32)
+    weights[501, 333] = 1.0
+    state.set_attention(dataclasses.replace(attention, weights=weights))
+    panel = make_panel()
+    down, across = panel.heat_map.pooling
+    assert down * across > 1
+    assert panel.facts.endswith(f"1024 × 1024 · a pixel is the largest of {down} × {across}")
+    geometry = panel.heat_map.geometry_now()
+    image = panel.heat_map.grab().toImage()
+    at = geometry.cell_rect(501, 333).center().toPoint()
+    near = [image.pixelColor(at + QPoint(dx, dy)) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+    assert theme.color("heat_high") in near
+
+
+# -- zoom -------------------------------------------------------------------------------------------
+
+
+def wheel(panel: AttentionPanel, at: QPoint, notches: int) -> None:
+    for _ in range(abs(notches)):
+        event = QWheelEvent(
+            QPointF(at),
+            QPointF(panel.heat_map.mapToGlobal(at)),
+            QPoint(),
+            QPoint(0, 120 if notches > 0 else -120),
+            Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier,
+            Qt.ScrollPhase.NoScrollPhase,
+            False,
+        )
+        QApplication.sendEvent(panel.heat_map, event)
+
+
+def test_that_the_wheel_zooms_about_the_cell_under_the_pointer(state, make_panel):
+    show_texts(state, tuple(f"t{i}" for i in range(300)))
+    panel = make_panel()
+    at = cell_point(panel, 150, 150)
+    before = panel.heat_map.hit(at.x(), at.y())
+    width = panel.heat_map.geometry_now().cell.width()
+    wheel(panel, at, 6)
+    after = panel.heat_map.hit(at.x(), at.y())
+    assert panel.heat_map.geometry_now().cell.width() > 3 * width
+    assert abs(after.row - before.row) <= 1
+    assert abs(after.column - before.column) <= 1
+    wheel(panel, at, -20)
+    assert panel.heat_map.geometry_now().visible_rows == range(300)
+
+
+def test_that_a_drag_moves_a_zoomed_map_and_selects_nothing(qtbot, state, make_panel):
+    show_texts(state, tuple(f"t{i}" for i in range(300)))
+    panel = make_panel()
+    at = cell_point(panel, 150, 150)
+    wheel(panel, at, 8)
+    first = panel.heat_map.geometry_now().origin
+    qtbot.mousePress(panel.heat_map, LEFT, pos=at)
+    for step in (15, 40):
+        qtbot.mouseMove(panel.heat_map, at + QPoint(step, step))
+    qtbot.mouseRelease(panel.heat_map, LEFT, pos=at + QPoint(40, 40))
+    second = panel.heat_map.geometry_now().origin
+    assert second.x() < first.x()
+    assert second.y() < first.y()
+    assert state.selection == Selection()
+    qtbot.mouseDClick(panel.heat_map, LEFT, pos=at)
+    assert panel.heat_map.geometry_now().visible_columns == range(300)
+
+
+def test_that_the_panel_survives_a_change_of_theme_and_scale(state, make_panel, theme):
+    fill(state)
+    panel = make_panel(380, 260)
+    for scheme, scale in (("dark", 1.35), ("light", 2.0), ("dark", 1.0)):
+        theme.set_scheme(scheme)
+        theme.set_scale(scale)
+        panel.grab()
+
+
+def test_that_a_run_without_a_map_says_that_it_is_being_read(state, make_panel):
+    run: RunSnapshot = fill(state)
+    state.set_attention(None)
+    panel = make_panel()
+    assert panel.map_hint == "Reading this head…"
+    state.set_attention(make_attention(run, CROSS))
+    assert panel.map_hint == ""
