@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 from explorer.model.errors import ModelError, first_line
+from explorer.resources import bundled_models, resources_folder
 
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.spm", "*.txt", "*.jinja"]
 _HUB_TIMEOUT_SECONDS = 10
-
-
-def resources_folder() -> Path:
-    """Where the program's own data lies, in a checkout and in a frozen build."""
-    frozen = getattr(sys, "_MEIPASS", None)
-    return Path(frozen) / "resources" if frozen else Path(__file__).parents[2] / "resources"
-
-
-def bundled_models() -> tuple[str, ...]:
-    """Names of the models that come with the program."""
-    folder = resources_folder() / "models"
-    return tuple(sorted(path.parent.name for path in folder.glob("*/config.json")))
 
 
 def resolve(name_or_path: str) -> Path:

@@ -1,0 +1,1 @@
+"""What the command line does besides opening the window. Each module holds one ``run(arguments) -> int``."""

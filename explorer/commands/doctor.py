@@ -1,0 +1,122 @@
+"""``explorer doctor``: what this machine has, for a person and for a bug report."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+from PySide6.QtGui import QGuiApplication, QOffscreenSurface, QOpenGLContext
+
+from explorer import __version__
+from explorer.app.settings import settings_file
+from explorer.commands.application import make_application, no_screen
+from explorer.resources import bundled_models, resources_folder
+
+PACKAGES = (
+    "PySide6-Essentials",
+    "pyqtgraph",
+    "PyOpenGL",
+    "torch",
+    "transformers",
+    "accelerate",
+    "huggingface_hub",
+    "numpy",
+    "scikit-learn",
+)
+
+
+def run(_: argparse.Namespace) -> int:
+    """Print versions, devices, memory, OpenGL, folders, and the bundled models with their checksums."""
+    for heading, lines in (
+        ("Program", _program()),
+        ("Machine", _machine()),
+        ("Torch devices", _devices()),
+        ("Window system", _window_system()),
+        ("Folders", _folders()),
+        ("Bundled models", _models()),
+    ):
+        print(heading)
+        for line in lines:
+            print(f"  {line}")
+    return 0
+
+
+def _program() -> Iterator[str]:
+    yield f"transformer-explorer {__version__}"
+    yield f"Python {platform.python_version()}"
+    for package in PACKAGES:
+        try:
+            yield f"{package} {metadata.version(package)}"
+        except metadata.PackageNotFoundError:
+            yield f"{package} is missing"
+
+
+def _machine() -> Iterator[str]:
+    memory = psutil.virtual_memory()
+    yield platform.platform()
+    yield f"{os.cpu_count()} cores"
+    yield f"{_gigabytes(memory.total)} of memory, {_gigabytes(memory.available)} available"
+
+
+def _devices() -> Iterator[str]:
+    import torch
+
+    yield f"cpu: {torch.get_num_threads()} threads"
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        name = torch.cuda.get_device_name(index)
+        yield f"cuda:{index}: {name}, {_gigabytes(free)} free of {_gigabytes(total)}"
+    if torch.backends.mps.is_available():
+        yield "mps: Apple GPU"
+    if not torch.cuda.is_available():
+        yield f"no CUDA device (torch {torch.__version__}, built for CUDA {torch.version.cuda or 'none'})"
+
+
+def _window_system() -> Iterator[str]:
+    if no_screen():
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    make_application()
+    yield f"Qt platform {QGuiApplication.platformName()}"
+    context = QOpenGLContext()
+    surface = QOffscreenSurface()
+    surface.create()
+    if not context.create() or not context.makeCurrent(surface):
+        yield "OpenGL: none here; the embedding panel draws without it"
+        return
+    from OpenGL import GL
+
+    for name, key in (("OpenGL", GL.GL_VERSION), ("renderer", GL.GL_RENDERER)):
+        yield f"{name}: {GL.glGetString(key).decode()}"
+    context.doneCurrent()
+
+
+def _folders() -> Iterator[str]:
+    from huggingface_hub import constants
+
+    yield f"settings: {settings_file()}"
+    yield f"model cache: {constants.HF_HUB_CACHE}"
+    yield f"offline: {'yes (HF_HUB_OFFLINE)' if constants.HF_HUB_OFFLINE else 'no'}"
+
+
+def _models() -> Iterator[str]:
+    for name in bundled_models():
+        weights = resources_folder() / "models" / name / "model.safetensors"
+        if weights.is_file():
+            yield f"{name}: {weights.stat().st_size / 1e6:.1f} MB, sha256 {_checksum(weights)}"
+        else:
+            yield f"{name}: the weights are missing"
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB"

@@ -1,0 +1,325 @@
+"""The window: five docks, the bars around them, and the one block of connections."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QByteArray, QSize, Qt
+from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QKeyEvent, QKeySequence
+from PySide6.QtWidgets import (
+    QDockWidget,
+    QFileDialog,
+    QInputDialog,
+    QMainWindow,
+    QMenu,
+    QMessageBox,
+    QToolBar,
+    QVBoxLayout,
+    QWidget,
+)
+
+from explorer.app.controller import Controller
+from explorer.app.settings import Settings
+from explorer.app.state import AppState, Notice
+from explorer.panels.attention_panel import AttentionPanel
+from explorer.panels.embedding_panel import EmbeddingPanel
+from explorer.panels.generation_panel import GenerationPanel
+from explorer.panels.softmax_panel import SoftmaxPanel
+from explorer.panels.token_panel import TokenPanel
+from explorer.panels.widgets.activity_line import ActivityLine
+from explorer.panels.widgets.dock_title import DockTitle
+from explorer.panels.widgets.notice_bar import NoticeBar
+from explorer.panels.widgets.panel import Panel
+from explorer.panels.widgets.pipeline_strip import PipelineStrip
+from explorer.panels.widgets.top_bar import TopBar
+from explorer.theme import CLASSROOM_SCALE, SchemeChoice, Theme
+
+PANELS: tuple[type[Panel], ...] = (TokenPanel, EmbeddingPanel, AttentionPanel, GenerationPanel, SoftmaxPanel)
+DEFAULT_SIZE = QSize(1366, 768)
+# Bumped when docks are added or renamed: an older arrangement would not fit.
+LAYOUT_VERSION = 1
+SCALE_STEP = 1.1
+ABOUT = (
+    "Transformer explorer\n\n"
+    "Watch a real transformer work: every number on screen is read from the running model.\n\n"
+    "The bundled models were trained on sentence pairs from the Tatoeba project (tatoeba.org) "
+    "by way of manythings.org/anki, CC-BY 2.0."
+)
+SHORTCUTS = (
+    "Enter in the text field\trun to the end\n"
+    "Ctrl+Right\tone step\n"
+    "Ctrl+Left\tone step back\n"
+    "Ctrl+R\treset\n"
+    "Left, Right\tselect the token before or after\n"
+    "Ctrl+click\tselect a second token: a pair\n"
+    "Escape\tselect nothing\n"
+    "Ctrl+L\tto the text field\n"
+    "Ctrl++, Ctrl+-, Ctrl+0\tlarger, smaller, normal size"
+)
+
+
+class MainWindow(QMainWindow):
+    """Builds the docks and holds the connections between state, theme, settings and bars.
+
+    Parameters
+    ----------
+    state, controller, theme, settings
+        What the window shows, who answers to it, and how it looks.
+    settings_path : Path or None
+        Where the arrangement is saved on closing; None saves nothing.
+    models : tuple of str
+        Names of the bundled models.
+    """
+
+    def __init__(
+        self,
+        state: AppState,
+        controller: Controller,
+        theme: Theme,
+        settings: Settings,
+        settings_path: Path | None,
+        models: tuple[str, ...],
+    ) -> None:
+        super().__init__()
+        self.setWindowTitle("Transformer explorer")
+        self.setDockOptions(
+            QMainWindow.DockOption.AnimatedDocks
+            | QMainWindow.DockOption.AllowNestedDocks
+            | QMainWindow.DockOption.AllowTabbedDocks
+        )
+        self._state = state
+        self._controller = controller
+        self._theme = theme
+        self._settings = settings
+        self._settings_path = settings_path
+        self._bundled = models
+        self.top_bar = TopBar(state, theme, self._model_names())
+        self.panels: dict[str, Panel] = {}
+        self.docks: dict[str, QDockWidget] = {}
+        for panel_class in PANELS:
+            self._add_panel(panel_class(state, theme))
+        self._build_bars()
+        self._build_menus()
+        self._connect()
+        self.resize(DEFAULT_SIZE)
+        self.reset_layout()
+        self._restore_layout()
+
+    # -- building -----------------------------------------------------------------------------------
+
+    def _add_panel(self, panel: Panel) -> None:
+        dock = QDockWidget(panel.title, self)
+        dock.setObjectName(f"{panel.object_name}_dock")
+        dock.setWidget(panel)
+        dock.setTitleBarWidget(DockTitle(dock, panel, self._theme))
+        self.panels[panel.object_name] = panel
+        self.docks[panel.object_name] = dock
+
+    def _build_bars(self) -> None:
+        bars = QWidget(self)
+        column = QVBoxLayout(bars)
+        space = self._theme.space
+        column.setContentsMargins(space(1.5), space(1), space(1.5), space(0.5))
+        column.setSpacing(space(1))
+        column.addWidget(self.top_bar)
+        column.addWidget(NoticeBar(self._state, self._theme, bars))
+        column.addWidget(PipelineStrip(self._state, self._theme, bars))
+        toolbar = QToolBar("Model, text and steps", self)
+        toolbar.setObjectName("bars")
+        toolbar.setMovable(False)
+        toolbar.toggleViewAction().setEnabled(False)
+        toolbar.addWidget(bars)
+        self.addToolBar(toolbar)
+        self.statusBar().setSizeGripEnabled(False)
+        self.statusBar().addWidget(ActivityLine(self._state, self._theme), 1)
+
+    def _build_menus(self) -> None:
+        state = self._state
+        model = self.menuBar().addMenu("&Model")
+        self._action(model, "Open a &folder …", self._on_folder_wanted, QKeySequence.StandardKey.Open)
+        self._action(model, "Load from the &hub …", self._on_hub_model_wanted)
+        model.addSeparator()
+        self._action(model, "&Save a picture of the window …", self._on_picture_wanted, "Ctrl+Shift+S")
+        model.addSeparator()
+        self._action(model, "&Quit", self.close, QKeySequence.StandardKey.Quit)
+        run = self.menuBar().addMenu("&Run")
+        self._action(run, "&Step", state.step_requested.emit, "Ctrl+Right")
+        self._action(run, "&Back", state.back_requested.emit, "Ctrl+Left")
+        self._action(run, "&Run to the end", state.finish_requested.emit, "Ctrl+Return")
+        self._action(run, "S&top", state.stop_requested.emit, "Ctrl+.")
+        self._action(run, "R&eset", state.reset_requested.emit, "Ctrl+R")
+        run.addSeparator()
+        self._action(run, "To the te&xt field", self._on_text_field_wanted, "Ctrl+L")
+        self._build_view_menu()
+        help_menu = self.menuBar().addMenu("&Help")
+        self._action(help_menu, "&Keyboard", lambda: self._tell("Keyboard", SHORTCUTS), "F1")
+        self._action(help_menu, "&About", lambda: self._tell("About", ABOUT))
+
+    def _build_view_menu(self) -> None:
+        view = self.menuBar().addMenu("&View")
+        for dock in self.docks.values():
+            view.addAction(dock.toggleViewAction())
+        view.addSeparator()
+        self._action(view, "&Reset layout", self.reset_layout)
+        self._action(view, "&Full screen", self._toggle_full_screen, "F11")
+        view.addSeparator()
+        schemes = QActionGroup(self)
+        choices: tuple[tuple[SchemeChoice, str], ...] = (
+            ("system", "Colours of the s&ystem"),
+            ("light", "&Light"),
+            ("dark", "&Dark"),
+        )
+        for scheme, text in choices:
+            action = self._action(view, text, lambda _=False, scheme=scheme: self._theme.set_scheme(scheme))
+            action.setCheckable(True)
+            action.setChecked(self._theme.scheme == scheme)
+            schemes.addAction(action)
+        view.addSeparator()
+        self._action(view, "L&arger", lambda: self._zoom(SCALE_STEP), QKeySequence.StandardKey.ZoomIn)
+        self._action(view, "S&maller", lambda: self._zoom(1 / SCALE_STEP), QKeySequence.StandardKey.ZoomOut)
+        self._action(view, "&Normal size", lambda: self._theme.set_scale(1.0), "Ctrl+0")
+        self._action(view, "&Classroom size", lambda: self._theme.set_scale(CLASSROOM_SCALE), "Ctrl+9")
+
+    def _action(
+        self,
+        menu: QMenu,
+        text: str,
+        call: Callable[..., object],
+        keys: str | QKeySequence.StandardKey | None = None,
+    ) -> QAction:
+        action = QAction(text, self)
+        action.triggered.connect(call)
+        if keys is not None:
+            action.setShortcut(QKeySequence(keys))
+        menu.addAction(action)
+        return action
+
+    def _connect(self) -> None:
+        """All connections of the window itself; panels watch the state on their own."""
+        self.top_bar.folder_wanted.connect(self._on_folder_wanted)
+        self.top_bar.hub_model_wanted.connect(self._on_hub_model_wanted)
+        self._state.model_changed.connect(self._on_model_changed)
+        self._state.selection_changed.connect(self._on_selection_changed)
+
+    # -- the arrangement ------------------------------------------------------------------------------
+
+    def reset_layout(self) -> None:
+        """Put all five docks back where they belong: tokens and steps, vectors, attention; softmax below."""
+        docks = self.docks
+        for dock in docks.values():
+            self.removeDockWidget(dock)
+            dock.setFloating(False)
+        tokens, generation = docks[TokenPanel.object_name], docks[GenerationPanel.object_name]
+        embedding, attention = docks[EmbeddingPanel.object_name], docks[AttentionPanel.object_name]
+        softmax = docks[SoftmaxPanel.object_name]
+        for corner in (Qt.Corner.BottomLeftCorner, Qt.Corner.BottomRightCorner):
+            self.setCorner(corner, Qt.DockWidgetArea.BottomDockWidgetArea)
+        self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, tokens)
+        self.splitDockWidget(tokens, embedding, Qt.Orientation.Horizontal)
+        self.splitDockWidget(embedding, attention, Qt.Orientation.Horizontal)
+        self.splitDockWidget(tokens, generation, Qt.Orientation.Vertical)
+        self.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, softmax)
+        for dock in docks.values():
+            dock.show()
+        self.resizeDocks([tokens, embedding, attention], [33, 34, 33], Qt.Orientation.Horizontal)
+        self.resizeDocks([tokens, generation], [45, 55], Qt.Orientation.Vertical)
+        self.resizeDocks([tokens, softmax], [62, 38], Qt.Orientation.Vertical)
+
+    def _restore_layout(self) -> None:
+        if self._settings.geometry:
+            self.restoreGeometry(_unpack(self._settings.geometry))
+        if self._settings.layout and not self.restoreState(_unpack(self._settings.layout), LAYOUT_VERSION):
+            self.reset_layout()
+
+    def _toggle_full_screen(self) -> None:
+        if self.isFullScreen():
+            self.showNormal()
+        else:
+            self.showFullScreen()
+
+    def _zoom(self, factor: float) -> None:
+        self._theme.set_scale(self._theme.scale * factor)
+
+    # -- what the bars ask for ---------------------------------------------------------------------------
+
+    def _model_names(self) -> list[str]:
+        return [*self._bundled, *(name for name in self._settings.recent_models if name not in self._bundled)]
+
+    def _on_folder_wanted(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "A folder that holds a model (config.json)")
+        if folder:
+            self._state.model_requested.emit(folder)
+
+    def _on_hub_model_wanted(self) -> None:
+        name, ok = QInputDialog.getText(
+            self, "Load from the hub", "Name on the Hugging Face hub, e.g. google/flan-t5-small:"
+        )
+        if ok and name.strip():
+            self._state.model_requested.emit(name.strip())
+
+    def _on_picture_wanted(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save a picture of the window", "explorer.png", "PNG (*.png)"
+        )
+        if path and not self.grab().save(path):
+            self._state.set_notice(Notice(f"The picture could not be written to {path}."))
+
+    def _on_text_field_wanted(self) -> None:
+        self.top_bar.text_field.setFocus()
+        self.top_bar.text_field.selectAll()
+
+    def _on_model_changed(self) -> None:
+        model = self._state.model
+        if model is None:
+            return
+        if model.name not in self._bundled:
+            self._settings.remember_model(model.source)
+        self._settings.model = model.name if model.name in self._bundled else model.source
+        self.top_bar.set_models(self._model_names())
+        self.setWindowTitle(f"{model.name} – Transformer explorer")
+
+    def _on_selection_changed(self) -> None:
+        # Arrow keys are for the selection once something is selected, not for the text's caret.
+        if self._state.selection.refs and self.top_bar.text_field.hasFocus():
+            self.setFocus()
+
+    def _tell(self, title: str, text: str) -> None:
+        box = QMessageBox(self)
+        box.setWindowTitle(title)
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        box.setText(text)
+        box.open()
+
+    # -- keys and closing ----------------------------------------------------------------------------------
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Keys that no widget with the focus wanted: arrows move the selection, Escape drops it."""
+        moves = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
+        if event.key() in moves and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            self._state.move_selection(moves[Qt.Key(event.key())])
+        elif event.key() == Qt.Key.Key_Escape:
+            self._state.select(None)
+        else:
+            super().keyPressEvent(event)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Save the arrangement, cancel what is going on, and end the worker."""
+        self._settings.geometry = bytes(self.saveGeometry().toBase64().data()).decode()
+        self._settings.layout = bytes(self.saveState(LAYOUT_VERSION).toBase64().data()).decode()
+        self._settings.scheme, self._settings.scale = self._theme.scheme, self._theme.scale
+        if self._settings_path is not None:
+            try:
+                self._settings.save(self._settings_path)
+            except OSError as error:
+                # Nobody can read a notice in a window that closes.
+                logging.getLogger(__name__).warning("The settings could not be saved: %s", error)
+        # A pass through a large model ends at its next layer; the window need not stand there meanwhile.
+        self.hide()
+        self._controller.shut_down()
+        super().closeEvent(event)
+
+
+def _unpack(text: str) -> QByteArray:
+    return QByteArray.fromBase64(QByteArray(text.encode()))
