@@ -1,0 +1,228 @@
+"""From a keystroke to a result, on the bundled model and the real worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+
+import explorer
+from explorer.app.controller import Controller, ModelOptions
+from explorer.app.state import AppState
+from explorer.core.sampling import SamplingParams
+from explorer.core.selection import HeadRef, Selection, TokenRef
+
+SENTENCE = "J'aime l'apprentissage automatique."
+TIMEOUT_MS = 60_000
+
+
+@pytest.fixture
+def controller(state: AppState) -> Iterator[Controller]:
+    controller = Controller(state, ModelOptions(device="cpu"))
+    yield controller
+    controller.shut_down()
+
+
+def settle(qtbot: QtBot, controller: Controller) -> None:
+    """Wait until nothing is going on or about to."""
+    if not controller.idle:
+        with qtbot.waitSignal(controller.settled, timeout=TIMEOUT_MS):
+            pass
+
+
+def begin(qtbot: QtBot, state: AppState, controller: Controller, text: str = SENTENCE) -> None:
+    state.set_source_text(text)
+    controller.load("fr-en")
+    settle(qtbot, controller)
+
+
+def test_that_a_loaded_model_tokenizes_encodes_and_computes_its_cloud(
+    qtbot: QtBot, state: AppState, controller: Controller
+) -> None:
+    begin(qtbot, state, controller)
+    assert state.model is not None
+    assert state.model.name == "fr-en"
+    assert state.source is not None
+    assert [token.piece for token in state.source.tokens][-1] == "</s>"
+    assert state.run is not None
+    assert (len(state.run.steps), state.run.encoder_shape) == (0, (7, 256))
+    assert state.cloud is not None
+    assert state.cloud.coordinates.shape == (8000, 3)
+    assert state.notice is None
+    assert state.activity is None
+
+
+def test_that_stepping_to_the_end_translates_and_the_maps_follow(
+    qtbot: QtBot, state: AppState, controller: Controller
+) -> None:
+    begin(qtbot, state, controller)
+    for count in range(1, 7):
+        state.step_requested.emit()
+        settle(qtbot, controller)
+        assert state.run is not None
+        assert len(state.run.steps) == count
+        assert state.attention is not None
+        assert state.attention.weights.shape == (count, 7)
+    assert state.run is not None
+    assert state.run.text == "I love machine learning."
+    assert state.run.finished
+    expected = explorer.load("fr-en", device="cpu").generate(SENTENCE).finish().attention("cross", 2, 0)
+    assert state.attention is not None
+    np.testing.assert_allclose(state.attention.weights, expected, atol=1e-6)
+
+
+def test_that_quick_clicks_on_step_are_all_taken(
+    qtbot: QtBot, state: AppState, controller: Controller
+) -> None:
+    begin(qtbot, state, controller)
+    for _ in range(4):
+        state.step_requested.emit()
+    settle(qtbot, controller)
+    assert state.run is not None
+    assert state.run.text == "I love machine learning"
+
+
+def test_that_back_takes_the_last_token_away_and_step_brings_it_again(
+    qtbot: QtBot, state: AppState, controller: Controller
+) -> None:
+    begin(qtbot, state, controller)
+    state.finish_requested.emit()
+    settle(qtbot, controller)
+    for _ in range(3):
+        state.back_requested.emit()
+    settle(qtbot, controller)
+    assert state.run is not None
+    assert state.run.text == "I love machine"
+    assert state.viewed_step == 2
+    state.finish_requested.emit()
+    settle(qtbot, controller)
+    assert state.run.text == "I love machine learning."
+
+
+def test_that_only_the_newest_text_lands(qtbot: QtBot, state: AppState, controller: Controller) -> None:
+    begin(qtbot, state, controller)
+    state.finish_requested.emit()
+    for text in ("Je", "Je ne", "Je ne sais", "Je ne sais pas."):
+        state.set_source_text(text)
+        assert state.stale
+    settle(qtbot, controller)
+    assert state.run is not None
+    assert state.run.source.text == "Je ne sais pas."
+    assert state.run.steps == ()
+    assert not state.stale
+
+
+def test_that_a_step_right_after_typing_runs_on_the_typed_text(
+    qtbot: QtBot, state: AppState, controller: Controller
+) -> None:
+    begin(qtbot, state, controller)
+    state.set_source_text("Merci.")
+    state.finish_requested.emit()
+    settle(qtbot, controller)
+    assert state.run is not None
+    assert state.run.source.text == "Merci."
+    assert state.run.finished
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_that_a_step_on_empty_text_says_so_and_keeps_the_run(
+    qtbot: QtBot, state: AppState, controller: Controller, text: str
+) -> None:
+    begin(qtbot, state, controller)
+    state.finish_requested.emit()
+    settle(qtbot, controller)
+    state.set_source_text(text)
+    state.step_requested.emit()
+    settle(qtbot, controller)
+    assert state.notice is not None
+    assert state.notice.text.startswith("The text is empty")
+    assert state.run is not None
+    assert state.run.text == "I love machine learning."
+    assert state.stale
+
+
+def test_that_a_model_that_cannot_be_loaded_leaves_the_one_in_force(
+    qtbot: QtBot, state: AppState, controller: Controller, tmp_path: object
+) -> None:
+    begin(qtbot, state, controller)
+    state.model_requested.emit(str(tmp_path))
+    settle(qtbot, controller)
+    assert state.notice is not None
+    assert "holds no model" in state.notice.text
+    assert "Traceback" in state.notice.details
+    assert state.model is not None
+    assert state.model.name == "fr-en"
+    state.finish_requested.emit()
+    settle(qtbot, controller)
+    assert state.run is not None
+    assert state.run.text == "I love machine learning."
+
+
+def test_that_opening_another_head_reads_its_map(
+    qtbot: QtBot, state: AppState, controller: Controller
+) -> None:
+    begin(qtbot, state, controller)
+    state.finish_requested.emit()
+    settle(qtbot, controller)
+    state.set_head(HeadRef("encoder", 1, 3))
+    settle(qtbot, controller)
+    assert state.attention is not None
+    assert state.attention.head == HeadRef("encoder", 1, 3)
+    assert state.attention.weights.shape == (7, 7)
+    assert state.overview is not None
+    assert state.overview.kind == "encoder"
+
+
+def test_that_a_selected_pair_is_compared_in_the_full_space(
+    qtbot: QtBot, state: AppState, controller: Controller
+) -> None:
+    begin(qtbot, state, controller)
+    state.finish_requested.emit()
+    settle(qtbot, controller)
+    state.set_selection(Selection(TokenRef("source", 3), TokenRef("generated", 3)))
+    settle(qtbot, controller)
+    assert state.pair is not None
+    rows = explorer.load("fr-en", device="cpu").embedding.weight.detach().double().numpy()
+    a, b = rows[state.pair.token_ids[0]], rows[state.pair.token_ids[1]]
+    cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    assert state.pair.cosine == pytest.approx(cosine, abs=1e-6)
+    assert state.pair.angle_degrees == pytest.approx(np.degrees(np.arccos(cosine)), abs=1e-4)
+
+
+def test_that_forcing_a_token_branches_at_the_viewed_step(
+    qtbot: QtBot, state: AppState, controller: Controller
+) -> None:
+    begin(qtbot, state, controller)
+    state.finish_requested.emit()
+    settle(qtbot, controller)
+    state.set_viewed_step(1)
+    assert state.step is not None
+    other = state.step.best[1][0]
+    state.force_requested.emit(other)
+    settle(qtbot, controller)
+    assert state.run is not None
+    assert state.run.token_ids[1] == other
+    assert state.run.steps[1].forced
+    assert len(state.run.steps) == 2
+
+
+def test_that_steps_use_the_settings_in_force(qtbot: QtBot, state: AppState, controller: Controller) -> None:
+    params = SamplingParams(temperature=1.4, top_k=30, seed=6)
+    state.set_sampling(params)
+    begin(qtbot, state, controller)
+    state.finish_requested.emit()
+    settle(qtbot, controller)
+    expected = explorer.load("fr-en", device="cpu").generate(SENTENCE, params).finish()
+    assert state.run is not None
+    assert list(state.run.token_ids) == expected.token_ids
+
+
+def test_that_the_worker_ends_at_once_in_the_middle_of_a_run(qtbot: QtBot, state: AppState) -> None:
+    controller = Controller(state, ModelOptions(device="cpu"))
+    begin(qtbot, state, controller, "Je ne sais pas ce que tu veux dire. " * 6)
+    state.finish_requested.emit()
+    qtbot.wait(30)
+    controller.shut_down()
+    assert controller.idle
