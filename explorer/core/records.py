@@ -195,14 +195,12 @@ class RunSnapshot:
 
     def token(self, ref: TokenRef) -> Token | None:
         """The token that ``ref`` points at; None where the run has none there (or it is a vocabulary ref)."""
-        if ref.side == "source":
-            tokens = self.source.tokens
-        elif ref.side == "start":
-            tokens = self.start_tokens
-        elif ref.side == "generated":
-            tokens = tuple(step.token for step in self.steps)
-        else:
+        if ref.side == "generated":
+            # Not by way of a tuple of all tokens: views ask this for every token that they paint.
+            return self.steps[ref.index].token if 0 <= ref.index < len(self.steps) else None
+        if ref.side == "vocabulary":
             return None
+        tokens = self.source.tokens if ref.side == "source" else self.start_tokens
         return tokens[ref.index] if 0 <= ref.index < len(tokens) else None
 
     def refs(self) -> tuple[TokenRef, ...]:
