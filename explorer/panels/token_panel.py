@@ -1,0 +1,292 @@
+"""Text becomes tokens: the source and what was generated, as chips with piece and ID."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtGui import QFontMetrics, QResizeEvent, QTextCursor
+from PySide6.QtWidgets import QFrame, QLabel, QPlainTextEdit, QWidget
+
+from explorer.app.state import AppState
+from explorer.core.selection import TokenRef
+from explorer.core.tokens import Token, TokenizedText
+from explorer.panels.widgets.panel import Panel
+from explorer.panels.widgets.piece_text import shorten, visible_piece, visible_text
+from explorer.panels.widgets.source_line import SourceLine
+from explorer.panels.widgets.token_strip import Chip, TokenStrip
+from explorer.theme import Theme
+
+_TO_COME = Chip(None, "?", "")
+_MOST_TEXT_LINES = 3
+_CUT_PREVIEW = 80
+
+
+class TokenPanel(Panel):
+    """Source tokens, start tokens and generated tokens, and the text that they make so far.
+
+    The source side follows the text as typed; the generated side belongs to the run and dims once
+    the text has moved on.
+    """
+
+    title = "Tokens"
+    object_name = "token_panel"
+
+    def __init__(self, state: AppState, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(state, theme, parent)
+        self._cut = self._make_label("cut_notice")
+        self._cut.setWordWrap(True)
+        self._source_line = SourceLine(theme, self.body)
+        self._source_strip = TokenStrip(state, theme, "source_chips", self._describe, self.body)
+        self._source_strip.setAccessibleName("Source tokens")
+        self._generated_label = self._make_label("generated_label")
+        self._generated_label.setText("generated")
+        self._generated_note = self._make_label("generated_note")
+        self._generated_strip = TokenStrip(state, theme, "generated_chips", self._describe, self.body)
+        self._generated_strip.setAccessibleName("Generated tokens")
+        self._text = QPlainTextEdit(self.body)
+        self._text.setObjectName("generated_text")
+        self._text.setAccessibleName("Generated text")
+        self._text.setReadOnly(True)
+        self._text.setFrameShape(QFrame.Shape.NoFrame)
+        self._text.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self._text.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._text.document().setDocumentMargin(0)
+        self.body.setMinimumSize(theme.space(20), theme.space(20))
+        self.body.installEventFilter(self)
+
+        state.model_changed.connect(self._update_source)
+        state.source_changed.connect(self._update_source)
+        state.run_changed.connect(self._update_generated)
+        state.stale_changed.connect(self._update_stale)
+        state.hover_changed.connect(self._update_hover)
+        state.selection_changed.connect(self._update_selection)
+        self._update_theme()
+        self._update_source()
+        self._update_generated()
+        self._update_stale()
+
+    def _make_label(self, name: str) -> QLabel:
+        label = QLabel(self.body)
+        label.setObjectName(name)
+        label.setTextFormat(Qt.TextFormat.PlainText)
+        return label
+
+    # -- one method per signal --------------------------------------------------------------------
+
+    def _update_source(self) -> None:
+        source = self.state.source
+        self._source_strip.set_chips(() if source is None else _source_chips(source))
+        if self.state.model is None:
+            self.show_hint("Tokens appear here once a model is loaded.")
+        elif source is None or not source.tokens:
+            self.show_hint("Type a sentence: its tokens appear here.")
+        else:
+            self.show_hint("")
+        self._update_cut()
+        self._update_source_line()
+        self._update_facts()
+        self._arrange()
+
+    def _update_generated(self) -> None:
+        run = self.state.run
+        chips: list[Chip] = []
+        if run is not None:
+            chips += [_start_chip(i, token) for i, token in enumerate(run.start_tokens)]
+            chips += [_chip(TokenRef("generated", step.index), step.token) for step in run.steps]
+        if run is None or not run.finished:
+            chips.append(_TO_COME)
+        grew = len(chips) > len(self._generated_strip.chips)
+        self._generated_strip.set_chips(chips)
+        self._text.setPlainText("" if run is None else run.text)
+        self._update_note()
+        self._update_facts()
+        self._arrange()
+        if grew:
+            self._generated_strip.ensure_visible(len(chips) - 1)
+        self._text.moveCursor(QTextCursor.MoveOperation.End)
+
+    def _update_stale(self) -> None:
+        self._generated_strip.set_dimmed(self.state.stale)
+        color = self.theme.color("faint" if self.state.stale else "text").name()
+        size, weight = self.theme.pixels("large"), 600
+        self._text.setStyleSheet(
+            f"QPlainTextEdit {{ background: transparent; border: none; padding: 0;"
+            f" color: {color}; font-size: {size}px; font-weight: {weight}; }}"
+        )
+        self._update_note()
+        self._arrange()
+
+    def _update_hover(self) -> None:
+        self._source_strip.repaint_chips()
+        self._generated_strip.repaint_chips()
+        self._update_source_line()
+
+    def _update_selection(self) -> None:
+        self._update_hover()
+        if self.state.selection.token is not None:
+            latest = self.state.selection.refs[-1]
+            for strip in (self._source_strip, self._generated_strip):
+                index = strip.index_of(latest)
+                if index is not None:
+                    strip.ensure_visible(index)
+
+    def _update_theme(self) -> None:
+        theme = self.theme
+        self._generated_label.setFont(theme.prose("small", bold=True))
+        small = f"font-size: {theme.pixels('small')}px;"
+        self._generated_label.setStyleSheet(
+            f"{small} font-weight: 600; color: {theme.color('generated').name()};"
+        )
+        self._generated_note.setStyleSheet(f"{small} color: {theme.color('muted').name()};")
+        self._cut.setStyleSheet(
+            f"{small} color: {theme.color('text').name()}; background: {theme.color('raised').name()};"
+            f" border: 1px solid {theme.color('border').name()};"
+            f" border-left: {theme.space(0.7)}px solid {theme.color('text').name()};"
+            f" padding: {theme.space(0.5)}px {theme.space(1)}px;"
+        )
+        self._source_strip.update_theme()
+        self._generated_strip.update_theme()
+        self._source_line.update()
+        self._update_stale()
+
+    # -- what they share --------------------------------------------------------------------------
+
+    def _update_cut(self) -> None:
+        source = self.state.source
+        self._cut.setVisible(source is not None and source.cut_tokens > 0)
+        if source is not None and source.cut_tokens > 0:
+            read = len(source)
+            self._cut.setText(
+                f"Text is {read + source.cut_tokens:,} tokens long; the model reads {read:,}."
+                f" Cut: “{shorten(visible_text(source.cut_text[: _CUT_PREVIEW + 1]).strip(), _CUT_PREVIEW)}”"
+            )
+
+    def _update_source_line(self) -> None:
+        source = self.state.source
+        span = None
+        for ref in (self.state.hover, *reversed(self.state.selection.refs)):
+            token = self.state.token(ref) if ref is not None and ref.side == "source" else None
+            if token is not None:
+                span = token.span
+                break
+        self._source_line.show_text("" if source is None else source.text, span)
+
+    def _update_note(self) -> None:
+        run = self.state.run
+        note = ""
+        if self.state.stale:
+            note = "of the text before; Step begins anew"
+        elif run is None or not run.steps:
+            note = "press Step to write the first token"
+        self._generated_note.setText(note)
+
+    def _update_facts(self) -> None:
+        source, run, model = self.state.source, self.state.run, self.state.model
+        if source is None or model is None:
+            self.set_facts("")
+            return
+        facts = [f"{len(source):,} source"]
+        count = 0 if run is None else len(run.steps)
+        if run is not None:
+            facts.append(f"{count:,} generated" if run.finished else f"{count:,} so far")
+        if model.context_length is not None:
+            # A decoder-only model reads what it wrote; elsewhere the limit is the encoder's.
+            used = len(source) + (count if model.family == "decoder-only" else 0)
+            facts.append(f"context {used:,} of {model.context_length:,}")
+        self.set_facts(" · ".join(facts))
+
+    def _describe(self, chip: Chip) -> str:
+        if chip.ref is None:
+            return "The token to come. Click to write it: one decoder step."
+        token = self.state.token(chip.ref)
+        if token is None:
+            return ""
+        lines = [shorten(visible_piece(token.piece), 60), f"token ID {token.id}"]
+        if token.special:
+            lines.append("special token: a mark for the model, not a part of the text")
+        if chip.ref.side == "start":
+            lines.append("start token: what the decoder is given before its first step")
+        elif chip.ref.side == "generated":
+            lines.append(f"written by step {chip.ref.index}")
+        elif token.span is None:
+            lines.append("no characters stand behind it: the tokenizer added it")
+        else:
+            start, end = token.span
+            source = self.state.source
+            covered = "" if source is None else source.text[start:end]
+            lines.append(f"characters {start}–{end}: {shorten(visible_text(covered), 60)}")
+            lines.append(f"(counted from 0; {end} is the first one after it)")
+        return "\n".join(lines)
+
+    # -- layout -----------------------------------------------------------------------------------
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102
+        if watched is self.body and isinstance(event, QResizeEvent):
+            self._arrange()
+        return super().eventFilter(watched, event)
+
+    def _arrange(self) -> None:
+        """Give each part what it needs, and the two strips their share of what is left.
+
+        By hand, because no layout of Qt shares a shortage between two parts that both can scroll.
+        """
+        gap, left = self.theme.space(0.5), self.theme.space(1.5)
+        width = max(1, self.body.width() - 2 * left)
+        y = gap
+        if self.state.source is not None and self.state.source.cut_tokens > 0:
+            height = self._cut.heightForWidth(width)
+            self._cut.setGeometry(left, y, width, height)
+            y += height + gap
+        line_height = self._source_line.sizeHint().height()
+        self._source_line.setGeometry(left, y, width, line_height)
+        y += line_height
+
+        text_height = self._text_height(width)
+        fixed = y + gap + line_height + gap + text_height + gap
+        needs = self._source_strip.height_for(width + 4), self._generated_strip.height_for(width + 4)
+        source_height, generated_height = share(needs, max(0, self.body.height() - fixed))
+
+        # The strips' own edge lies in the margin, so that chips and labels line up.
+        self._source_strip.setGeometry(left - 2, y, width + 4, source_height)
+        y += source_height + gap
+        label_width = self._generated_label.sizeHint().width()
+        self._generated_label.setGeometry(left, y, label_width, line_height)
+        note_left = left + label_width + self.theme.space(2)
+        self._generated_note.setGeometry(note_left, y, max(0, left + width - note_left), line_height)
+        y += line_height
+        self._generated_strip.setGeometry(left - 2, y, width + 4, generated_height)
+        y += generated_height + gap
+        self._text.setGeometry(left, y, width, text_height)
+
+    def _text_height(self, width: int) -> int:
+        metrics = QFontMetrics(self._text.font())
+        line = metrics.lineSpacing()
+        self._text.setFixedWidth(width)
+        # For a plain text document, its height is counted in lines.
+        lines = max(1, round(self._text.document().size().height()))
+        most = max(1, min(_MOST_TEXT_LINES, self.body.height() // (5 * line)))
+        return min(lines, most) * line + self.theme.space(0.5)
+
+
+def share(needs: tuple[int, int], room: int) -> tuple[int, int]:
+    """Divide ``room`` between two parts: as needed if it suffices, else no part starves the other."""
+    first, second = needs
+    if first + second <= room:
+        return needs
+    half = room // 2
+    if first <= half:
+        return first, room - first
+    if second <= half:
+        return room - second, second
+    return half, room - half
+
+
+def _source_chips(source: TokenizedText) -> list[Chip]:
+    return [_chip(TokenRef("source", i), token) for i, token in enumerate(source.tokens)]
+
+
+def _chip(ref: TokenRef, token: Token) -> Chip:
+    return Chip(ref, token.piece, str(token.id), token.special)
+
+
+def _start_chip(index: int, token: Token) -> Chip:
+    return Chip(TokenRef("start", index), token.piece, f"{token.id} · start", token.special)
