@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
-from explorer.app.state import AppState, Emphasis
+from explorer.app.settings import write_atomically
+from explorer.app.state import AppState, Emphasis, Notice
 from explorer.colormaps import ColorScale, top_of
 from explorer.core.attention_view import VisibleMap, visible_map
 from explorer.core.records import RunSnapshot
 from explorer.core.selection import HeadRef, Selection, TokenRef
-from explorer.core.tokens import Token
-from explorer.panels.widgets.attention_controls import AttentionControls, DisplayOptions
+from explorer.panels.widgets.attention_controls import AttentionControls, DisplayOptions, ExportFormat
 from explorer.panels.widgets.empty_hint import EmptyHint
 from explorer.panels.widgets.head_overview import HeadOverview
 from explorer.panels.widgets.heat_map import HeatMap
+from explorer.panels.widgets.line_map import LineMap
 from explorer.panels.widgets.map_content import AxisToken, MapContent, MapEmphasis, MapHit, label_of
+from explorer.panels.widgets.map_export import MapPicture, map_csv, map_npz
 from explorer.panels.widgets.map_footer import Reading, Readout, ScaleBar
+from explorer.panels.widgets.map_view import MapView
 from explorer.panels.widgets.overview_splitter import OverviewSplitter
 from explorer.panels.widgets.panel import Panel
 from explorer.theme import Theme
@@ -42,10 +46,13 @@ class AttentionPanel(Panel):
         self.controls = AttentionControls(theme, self.body)
         self.overview = HeadOverview(theme, self.body)
         self.heat_map = HeatMap(theme, self.body)
-        self.heat_map.set_description(self._description)
+        self.line_map = LineMap(theme, self.body)
+        self._views: dict[str, MapView] = {"matrix": self.heat_map, "lines": self.line_map}
+        self._view: MapView = self.heat_map
         self._map_hint = EmptyHint(theme, self.body)
         self.map_stack = QStackedWidget(self.body)
-        self.map_stack.addWidget(self.heat_map)
+        for view in self._views.values():
+            self.map_stack.addWidget(view)
         self.map_stack.addWidget(self._map_hint)
         self.splitter = OverviewSplitter(theme, self.overview, self.map_stack, self.body)
         self.readout = Readout(theme, self.body)
@@ -73,11 +80,17 @@ class AttentionPanel(Panel):
 
         self.controls.head_chosen.connect(state.set_head)
         self.controls.options_changed.connect(self._on_options_changed)
-        self.controls.fit_requested.connect(self.heat_map.reset_zoom)
+        self.controls.view_chosen.connect(self._on_view_chosen)
+        self.controls.export_requested.connect(self._on_export_requested)
         self.overview.opened.connect(self._on_head_opened)
-        self.heat_map.hit_hovered.connect(self._on_hit_hovered)
-        self.heat_map.hit_clicked.connect(self._on_hit_clicked)
-        self.heat_map.view_changed.connect(self._update_facts)
+        for view in self._views.values():
+            view.set_description(self._description)
+            view.hit_hovered.connect(self._on_hit_hovered)
+            view.hit_clicked.connect(self._on_hit_clicked)
+            view.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+            view.customContextMenuRequested.connect(self._on_context_menu_requested)
+            view.view_changed.connect(self._update_facts)
+            self.controls.fit_requested.connect(view.reset_zoom)
         state.model_changed.connect(self._update_model)
         state.run_changed.connect(self._update_map)
         state.head_changed.connect(self._update_head)
@@ -154,7 +167,7 @@ class AttentionPanel(Panel):
             if not visible.weights.size:
                 self._content = None
         self._update_scale()
-        self.heat_map.set_content(self._content)
+        self._view.set_content(self._content)
         self._update_emphasis()
         self._update_map_hint()
         self._update_caption()
@@ -177,7 +190,7 @@ class AttentionPanel(Panel):
             )
         self.map_hint = text
         self._map_hint.set_text(text)
-        self.map_stack.setCurrentWidget(self._map_hint if text else self.heat_map)
+        self.map_stack.setCurrentWidget(self._map_hint if text else self._view)
         for widget in (self.readout, self.caption, self.scale_bar):
             widget.setVisible(not text)
         self._update_facts()
@@ -189,16 +202,14 @@ class AttentionPanel(Panel):
             return
         rows, columns = self._content.weights.shape
         facts = f"{self._drawn_head} · {rows} × {columns}"
-        down, across = self.heat_map.pooling
-        if down * across > 1:
-            facts += f" · a pixel is the largest of {down} × {across}"
-        self.set_facts(facts)
+        self.set_facts(f"{facts} · {self._view.note}" if self._view.note else facts)
 
     def _update_scale(self) -> None:
         options, content = self.controls.options, self._content
         top = top_of(content.weights) if options.per_map and content is not None else 1.0
         scale = ColorScale(options.transform, top)
-        self.heat_map.set_scale(scale)
+        for view in self._views.values():
+            view.set_scale(scale)
         self.scale_bar.set_scale(scale)
         self.overview.set_scale(ColorScale(options.transform), per_map=options.per_map)
 
@@ -208,10 +219,11 @@ class AttentionPanel(Panel):
         if head is None or run is None or visible is None:
             self.caption.setText("")
             return
+        places = ("rows", "columns") if self._view is self.heat_map else ("left", "right")
         if head.kind == "encoder" or run.family == "decoder-only":
-            said = ["rows: token that looks", "columns: token looked at"]
+            said = [f"{places[0]}: token that looks", f"{places[1]}: token looked at"]
         else:
-            said = ["rows: token being written", "columns: token read"]
+            said = [f"{places[0]}: token being written", f"{places[1]}: token read"]
         options = self.controls.options
         if options.hide_special or options.hide_first:
             names = ["special tokens"] * options.hide_special + ["first token"] * options.hide_first
@@ -220,13 +232,15 @@ class AttentionPanel(Panel):
             )
             if options.renormalise:
                 said.append("rows scaled to 1")
+        if options.sums and self._view is self.heat_map:
+            said.append("grey bars: sums of rows and columns")
         self.caption.setText(" · ".join(said))
 
     def _update_emphasis(self) -> None:
         """Light up what is selected and hovered: a scan of two integer arrays, then a repaint."""
         content = self._content
         if content is not None:
-            self.heat_map.set_emphasis(self._emphasis(content))
+            self._view.set_emphasis(self._emphasis(content))
         self._update_reading()
 
     def _emphasis(self, content: MapContent) -> MapEmphasis:
@@ -274,7 +288,7 @@ class AttentionPanel(Panel):
         return self._row_of.get(TokenRef("generated", step))
 
     def _update_reading(self) -> None:
-        content, hit = self._content, self.heat_map.hovered
+        content, hit = self._content, self._view.hovered
         if content is None:
             self.readout.set_reading(Reading())
             self.scale_bar.set_marked(None)
@@ -283,31 +297,33 @@ class AttentionPanel(Panel):
         if hit is None and cell is not None:
             hit = MapHit(*cell)
         if hit is None:
-            self.readout.set_reading(Reading(facts="Point at a cell to read its weight, click it to select."))
+            what = "cell" if self._view is self.heat_map else "line"
+            self.readout.set_reading(
+                Reading(facts=f"Point at a {what} to read its weight, click it to select the pair.")
+            )
             self.scale_bar.set_marked(None)
             return
         weight = None
         if hit.row is not None and hit.column is not None:
             query, key = content.rows[hit.row], content.columns[hit.column]
             weight = float(content.weights[hit.row, hit.column])
-            facts = f"{weight:.4f} · row sum {content.row_sums[hit.row]:.4f}"
+            more = f"row sum {content.row_sums[hit.row]:.4f}"
             if content.hidden_mass[hit.row] > 0.0:
-                facts += f" · hidden {content.hidden_mass[hit.row]:.4f}"
-            reading = Reading(query.label, key.label, query.ref.side, key.ref.side, facts)
+                more += f" · hidden {content.hidden_mass[hit.row]:.4f}"
+            reading = Reading(query.label, key.label, query.ref.side, key.ref.side, f"{weight:.4f}", more)
         elif hit.row is not None:
             query = content.rows[hit.row]
             best = int(content.weights[hit.row].argmax())
             key = content.columns[best]
-            facts = (
-                f"{content.weights[hit.row, best]:.4f}, its largest · row sum {content.row_sums[hit.row]:.4f}"
-            )
-            reading = Reading(query.label, key.label, query.ref.side, key.ref.side, facts)
+            facts = f"{content.weights[hit.row, best]:.4f} (its largest)"
+            more = f"row sum {content.row_sums[hit.row]:.4f}"
+            reading = Reading(query.label, key.label, query.ref.side, key.ref.side, facts, more)
         else:
             assert hit.column is not None
             key = content.columns[hit.column]
             received = content.weights[:, hit.column].sum(dtype=np.float64)
-            facts = f"{received:.4f}, column sum of {len(content.rows)} rows"
-            reading = Reading("all rows", key.label, "", key.ref.side, facts)
+            facts, more = f"{received:.4f} (column sum)", f"mean {received / len(content.rows):.4f}"
+            reading = Reading("all rows", key.label, "", key.ref.side, facts, more)
         self.readout.set_reading(reading)
         self.scale_bar.set_marked(weight)
 
@@ -331,14 +347,16 @@ class AttentionPanel(Panel):
         return "\n".join(lines)
 
     def _update_stale(self) -> None:
-        for widget in (self.overview, self.heat_map):
-            widget.set_dimmed(self.state.stale)
+        self.overview.set_dimmed(self.state.stale)
+        for view in self._views.values():
+            view.set_dimmed(self.state.stale)
         self._update_emphasis()
 
     def _update_theme(self) -> None:
         self.controls.update_theme()
         self.overview.update_theme()
-        self.heat_map.update_theme()
+        for view in self._views.values():
+            view.update_theme()
         self.scale_bar.update_theme()
         self.readout.updateGeometry()
         margin = self.theme.space(1.5)
@@ -351,6 +369,12 @@ class AttentionPanel(Panel):
     def _on_head_opened(self, layer: int, head: int) -> None:
         if self.state.head is not None:
             self.state.set_head(HeadRef(self.state.head.kind, layer, head))
+
+    def _on_view_chosen(self, name: str) -> None:
+        # Only the view on show holds the map, so that the other costs nothing while stepping.
+        self._view.set_content(None)
+        self._view = self._views[name]
+        self._update_map()
 
     def _on_options_changed(self, _options: DisplayOptions) -> None:
         self.heat_map.set_shows_sums(self.controls.options.sums)
@@ -371,6 +395,38 @@ class AttentionPanel(Panel):
         else:
             self.state.select(self._ref_at(hit), extend=extend and hit is not None)
 
+    def _on_context_menu_requested(self, at: QPoint) -> None:
+        self.controls.menu.popup(self._view.mapToGlobal(at))
+
+    def _on_export_requested(self, fmt: ExportFormat) -> None:
+        head, content = self._drawn_head, self._content
+        if head is None or content is None:
+            self.state.set_notice(Notice("There is no attention map to export yet: press Step.", error=False))
+            return
+        name = f"attention-{head.kind}-layer{head.layer}-head{head.head}.{fmt}"
+        chosen, _ = QFileDialog.getSaveFileName(self, "Export the map", name, f"{fmt.upper()} (*.{fmt})")
+        if not chosen:
+            return
+        path = Path(chosen)
+        try:
+            write_atomically(path, self.export(fmt))
+        except OSError as error:
+            self.state.set_notice(Notice(f"{path} could not be written: {error.strerror or error}."))
+        else:
+            self.state.set_notice(Notice(f"Wrote {path}.", error=False))
+
+    def export(self, fmt: ExportFormat) -> bytes:
+        """The map on show as the content of a file; raises ValueError where there is none."""
+        if self._drawn_head is None or self._content is None:
+            raise ValueError("no attention map to export")
+        caption = self.caption.text()
+        if fmt == "csv":
+            return map_csv(self._content)
+        if fmt == "npz":
+            return map_npz(self._content, self._drawn_head, caption)
+        picture = MapPicture(self._view, self.scale_bar, self.facts, caption)
+        return picture.png() if fmt == "png" else picture.svg()
+
     def _ref_at(self, hit: MapHit | None) -> TokenRef | None:
         """The token that a hit stands for; a cell stands for its query."""
         if hit is None or self._content is None:
@@ -381,23 +437,14 @@ class AttentionPanel(Panel):
 
 
 def _axis_tokens(run: RunSnapshot, refs: Sequence[TokenRef]) -> tuple[AxisToken, ...]:
-    """Each reference with its piece; linear in the length, which `RunSnapshot.token` per ref is not."""
-    tokens: dict[str, Sequence[Token]] = {
-        "source": run.source.tokens,
-        "start": run.start_tokens,
-        "generated": [step.token for step in run.steps],
-    }
-    found = []
-    for ref in refs:
-        side = tokens.get(ref.side, ())
-        # A map may be a step older or newer than the run for a moment.
-        token = side[ref.index] if ref.index < len(side) else None
-        found.append(
-            AxisToken(ref, -1, "…")
-            if token is None
-            else AxisToken(ref, token.id, label_of(token.piece), token.special)
-        )
-    return tuple(found)
+    """Each reference with its piece; a map may be a step older or newer than the run for a moment."""
+    tokens = [(ref, run.token(ref)) for ref in refs]
+    return tuple(
+        AxisToken(ref, -1, "", "…")
+        if token is None
+        else AxisToken(ref, token.id, token.piece, label_of(token.piece), token.special)
+        for ref, token in tokens
+    )
 
 
 def _hidden(tokens: Sequence[AxisToken], options: DisplayOptions) -> npt.NDArray[np.bool_]:

@@ -38,7 +38,7 @@ class CounterBox(QSpinBox):
 
     def sizeHint(self) -> QSize:  # noqa: D102
         text = self.fontMetrics().horizontalAdvance(f"{self.prefix()}{max(self.maximum(), 10)}")
-        width = text + self.theme.space(2) + self._arrow_width() + 6
+        width = text + self.theme.space(2) + self._arrow_width() + 3
         return QSize(width, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:  # noqa: D102

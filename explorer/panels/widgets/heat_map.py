@@ -15,13 +15,13 @@ import math
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QPolygonF
+from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
 from explorer import colormaps
 from explorer.app.state import Emphasis
 from explorer.panels.widgets.map_content import MapEmphasis, MapHit
-from explorer.panels.widgets.map_geometry import SLANT_DEGREES, MapGeometry, MapMetrics, lay_out
+from explorer.panels.widgets.map_geometry import SLANT_DEGREES, MapGeometry, MapMetrics, labelled, lay_out
 from explorer.panels.widgets.map_view import MapView
 from explorer.theme import Theme
 
@@ -79,6 +79,11 @@ class HeatMap(MapView):
             )
             self._origin = self._geometry.origin
         return self._geometry
+
+    @property
+    def note(self) -> str:  # noqa: D102
+        down, across = self.pooling
+        return f"a pixel is the largest of {down} × {across}" if down * across > 1 else ""
 
     # -- MapView --------------------------------------------------------------------------------
 
@@ -153,11 +158,6 @@ class HeatMap(MapView):
         self._paint_numbers(painter, geometry)
         if self._shows_sums:
             self._paint_sums(painter, geometry)
-        normal = self.theme.mono("body")
-        for row in _strided(geometry.visible_rows, geometry.row_stride):
-            self._paint_row_label(painter, geometry, row, normal, Emphasis.NONE)
-        for column in _strided(geometry.visible_columns, geometry.column_stride):
-            self._paint_column_label(painter, geometry, column, normal, Emphasis.NONE)
 
     def paint_overlay(self, painter: QPainter, emphasis: MapEmphasis) -> None:  # noqa: D102
         geometry = self.geometry_now()
@@ -181,18 +181,11 @@ class HeatMap(MapView):
             painter.setPen(QPen(self.theme.color("text"), 1.5))
             painter.drawRect(_at_least(geometry.cell_rect(hit.row, hit.column), 3.0))
         painter.restore()
-        bold = self.theme.mono("body", bold=True)
-        normal = self.theme.mono("body")
-        for row, how in sorted(emphasis.rows.items(), key=lambda item: item[1]):
-            if row in geometry.visible_rows and (how > Emphasis.SAME or row % geometry.row_stride == 0):
-                font = bold if how == Emphasis.SELECTED else normal
-                self._paint_row_label(painter, geometry, row, font, how)
-        for column, how in sorted(emphasis.columns.items(), key=lambda item: item[1]):
-            if column in geometry.visible_columns and (
-                how > Emphasis.SAME or column % geometry.column_stride == 0
-            ):
-                font = bold if how == Emphasis.SELECTED else normal
-                self._paint_column_label(painter, geometry, column, font, how)
+        # Labels belong to the overlay: those that stand out push their neighbours aside.
+        for row in labelled(geometry.visible_rows, geometry.row_stride, emphasis.rows):
+            self._paint_row_label(painter, geometry, row, emphasis.rows.get(row, Emphasis.NONE))
+        for column in labelled(geometry.visible_columns, geometry.column_stride, emphasis.columns):
+            self._paint_column_label(painter, geometry, column, emphasis.columns.get(column, Emphasis.NONE))
 
     # -- parts ----------------------------------------------------------------------------------
 
@@ -204,7 +197,7 @@ class HeatMap(MapView):
             widest_cell=self.theme.space(20),
             highest_cell=self.theme.space(10),
             marker=self.theme.space(2),
-            strip=self.theme.space(9) if self._shows_sums else 0.0,
+            strip=QSizeF(self.theme.space(7), 1.75 * line) if self._shows_sums else QSizeF(0.0, 0.0),
         )
 
     def _table(self) -> npt.NDArray[np.uint8]:
@@ -295,11 +288,11 @@ class HeatMap(MapView):
         painter.setFont(self.theme.mono("small"))
         metrics = QFontMetricsF(painter.font())
         number = metrics.horizontalAdvance("0.00")
-        bar, ink = self.theme.color("before"), QPen(self.theme.color("muted"))
-        painter.setClipRect(QRectF(view.right(), view.top(), strip + gap, view.height()))
+        bar, ink = self.theme.color("cut"), QPen(self.theme.color("text"))
+        painter.setClipRect(QRectF(view.right(), view.top(), strip.width() + gap, view.height()))
         for row in geometry.visible_rows:
             rect = geometry.row_rect(row)
-            full = strip - 2 * gap
+            full = strip.width() - 2 * gap
             length = full * min(max(float(self.content.row_sums[row]), 0.0), 1.0)
             painter.fillRect(
                 QRectF(view.right() + gap, rect.top() + 0.5, length, max(rect.height() - 1, 0.5)), bar
@@ -308,10 +301,10 @@ class HeatMap(MapView):
                 painter.setPen(ink)
                 where = QRectF(view.right() + gap, rect.top(), full, rect.height())
                 painter.drawText(where, Qt.AlignmentFlag.AlignCenter, f"{self.content.row_sums[row]:.2f}")
-        painter.setClipRect(QRectF(view.left(), view.bottom(), view.width(), strip + gap))
+        painter.setClipRect(QRectF(view.left(), view.bottom(), view.width(), strip.height() + gap))
         for column in geometry.visible_columns:
             rect = geometry.column_rect(column)
-            full = strip - 2 * gap
+            full = strip.height() - 2 * gap
             length = full * float(column_sums[column]) / most
             left, width = rect.left() + 0.5, max(rect.width() - 1, 0.5)
             painter.fillRect(QRectF(left, view.bottom() + gap, width, length), bar)
@@ -341,9 +334,7 @@ class HeatMap(MapView):
             )
         )
 
-    def _paint_row_label(
-        self, painter: QPainter, geometry: MapGeometry, row: int, font: QFont, how: Emphasis
-    ) -> None:
+    def _paint_row_label(self, painter: QPainter, geometry: MapGeometry, row: int, how: Emphasis) -> None:
         assert self.content is not None
         token = self.content.rows[row]
         line = self._metrics().line
@@ -352,10 +343,10 @@ class HeatMap(MapView):
         middle = min(max(middle, geometry.view.top() + 1), geometry.view.bottom() - 1)
         right = geometry.view.left() - self.theme.space(1)
         rect = QRectF(right - geometry.row_label_width, middle - line / 2, geometry.row_label_width, line)
-        self._paint_label(painter, rect, token.label, token.ref.side, font, how, Qt.AlignmentFlag.AlignRight)
+        self._paint_label(painter, rect, token.label, token.ref.side, how, Qt.AlignmentFlag.AlignRight)
 
     def _paint_column_label(
-        self, painter: QPainter, geometry: MapGeometry, column: int, font: QFont, how: Emphasis
+        self, painter: QPainter, geometry: MapGeometry, column: int, how: Emphasis
     ) -> None:
         assert self.content is not None
         token = self.content.columns[column]
@@ -366,7 +357,7 @@ class HeatMap(MapView):
         if geometry.mode == "flat":
             rect = QRectF(left, foot - line, width, line)
             align = Qt.AlignmentFlag.AlignHCenter
-            self._paint_label(painter, rect, token.label, token.ref.side, font, how, align)
+            self._paint_label(painter, rect, token.label, token.ref.side, how, align)
             return
         angle = SLANT_DEGREES if geometry.mode == "slanted" else 90.0
         painter.save()
@@ -374,7 +365,7 @@ class HeatMap(MapView):
         painter.rotate(-angle)
         rect = QRectF(0.0, -line / 2, length, line)
         align = Qt.AlignmentFlag.AlignLeft
-        self._paint_label(painter, rect, token.label, token.ref.side, font, how, align)
+        self._paint_label(painter, rect, token.label, token.ref.side, how, align)
         painter.restore()
 
     def _paint_label(
@@ -383,10 +374,10 @@ class HeatMap(MapView):
         room: QRectF,
         label: str,
         side: str,
-        font: QFont,
         how: Emphasis,
         align: Qt.AlignmentFlag,
     ) -> None:
+        font = self.theme.mono("body", bold=how == Emphasis.SELECTED)
         metrics = QFontMetricsF(font)
         pad = self.theme.space(0.5)
         text = metrics.elidedText(label, Qt.TextElideMode.ElideRight, room.width() - pad)
@@ -411,11 +402,6 @@ class HeatMap(MapView):
         painter.setPen(QPen(self.theme.color("selection"), width))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRect(_at_least(rect, 3.0))
-
-
-def _strided(visible: range, stride: int) -> range:
-    """Every ``stride``-th index in view, counted from index 0, so that labels stay put while panning."""
-    return range(-(-visible.start // stride) * stride, visible.stop, stride)
 
 
 def _at_least(rect: QRectF, pixels: float) -> QRectF:

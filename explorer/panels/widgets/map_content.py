@@ -25,14 +25,17 @@ class AxisToken:
         Which token.
     token_id : int
         Its vocabulary row; -1 where it is not known.
+    piece : str
+        The tokenizer's own string for it, untouched.
     label : str
-        Its piece, fit to be drawn on one line, see `label_of`.
+        The same, fit to be drawn on one line, see `label_of`.
     special : bool
         True for the tokenizer's special tokens.
     """
 
     ref: TokenRef
     token_id: int
+    piece: str
     label: str
     special: bool = False
 

@@ -25,7 +25,9 @@ class Reading:
     query_side, key_side : str
         Whose colours they have.
     facts : str
-        What follows them: the numbers.
+        What follows them: the number.
+    more : str
+        What else is worth saying where there is room.
     """
 
     query: str = ""
@@ -33,11 +35,13 @@ class Reading:
     query_side: str = ""
     key_side: str = ""
     facts: str = ""
+    more: str = ""
 
     @property
     def text(self) -> str:
         """All of it as one line."""
-        return f"{self.query} → {self.key}  {self.facts}" if self.query or self.key else self.facts
+        facts = " · ".join(part for part in (self.facts, self.more) if part)
+        return f"{self.query} → {self.key}  {facts}" if self.query or self.key else facts
 
 
 class Readout(QWidget):
@@ -83,9 +87,11 @@ class Readout(QWidget):
                 return
             bold, plain = self.theme.mono("body", bold=True), self.theme.mono("body")
             metrics, arrow = QFontMetricsF(bold), " → "
-            facts = "  " + reading.facts
-            left = room.width() - metrics.horizontalAdvance(arrow) - metrics.horizontalAdvance(facts)
             wanted = metrics.horizontalAdvance(reading.query), metrics.horizontalAdvance(reading.key)
+            for facts in (f"  {reading.facts} · {reading.more}", f"  {reading.facts}"):
+                left = room.width() - metrics.horizontalAdvance(arrow) - metrics.horizontalAdvance(facts)
+                if left >= min(sum(wanted), self.theme.space(24)) and reading.more:
+                    break
             half = max(left / 2, 0.0)
             # The shorter token gives what it does not need to the longer one.
             query_room = wanted[0] if wanted[0] <= half else max(half, left - wanted[1])
@@ -153,34 +159,44 @@ class ScaleBar(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102
         with QPainter(self) as painter:
-            painter.setFont(self.theme.mono("small"))
-            metrics = QFontMetricsF(painter.font())
-            gap = self.theme.space(1)
             room = QRectF(self.rect())
-            middle = Qt.AlignmentFlag.AlignVCenter
-            low, high = self.ends
-            painter.setPen(self.theme.color("muted"))
-            painter.drawText(room, middle, self._name())
-            left = metrics.horizontalAdvance(self._name()) + 2 * gap
-            painter.drawText(room.adjusted(left, 0, 0, 0), middle, low)
-            left += metrics.horizontalAdvance(low) + gap
-            bar = QRectF(left, room.top() + 3, self.theme.space(16), room.height() - 6)
-            painter.drawText(room.adjusted(bar.right() + gap, 0, 0, 0), middle, high)
-            table = colormaps.pixels(
-                colormaps.heat_table(self.theme.palette.heat_low, self.theme.palette.heat_high)
-            )
-            strip = np.ascontiguousarray(table[None, :])
-            image = QImage(strip.data, len(table), 1, 4 * len(table), QImage.Format.Format_RGB32)
-            painter.drawImage(bar, image)
-            painter.setPen(QPen(self.theme.color("faint"), 1.0))
-            painter.drawRect(bar)
-            for tick in self.scale.ticks()[1:-1]:
-                x = bar.left() + bar.width() * float(self.scale.positions(tick))
-                painter.drawLine(round(x), round(bar.bottom()), round(x), round(bar.bottom()) + 2)
+            self.draw(painter, room)
             if self._marked is not None:
+                bar = self._bar(room)
                 x = bar.left() + bar.width() * float(self.scale.positions(self._marked))
                 painter.setPen(QPen(self.theme.color("selection"), 3.0))
                 painter.drawLine(round(x), round(bar.top()) - 2, round(x), round(bar.bottom()) + 2)
+
+    def draw(self, painter: QPainter, room: QRectF) -> None:
+        """Draw the scale without the mark, into ``room``."""
+        painter.setFont(self.theme.mono("small"))
+        metrics = QFontMetricsF(painter.font())
+        gap = self.theme.space(1)
+        middle = Qt.AlignmentFlag.AlignVCenter
+        low, high = self.ends
+        painter.setPen(self.theme.color("muted"))
+        painter.drawText(room, middle, self._name())
+        left = metrics.horizontalAdvance(self._name()) + 2 * gap
+        painter.drawText(room.adjusted(left, 0, 0, 0), middle, low)
+        bar = self._bar(room)
+        painter.drawText(room.adjusted(bar.right() + gap, 0, 0, 0), middle, high)
+        table = colormaps.pixels(
+            colormaps.heat_table(self.theme.palette.heat_low, self.theme.palette.heat_high)
+        )
+        strip = np.ascontiguousarray(table[None, :])
+        image = QImage(strip.data, len(table), 1, 4 * len(table), QImage.Format.Format_RGB32)
+        painter.drawImage(bar, image)
+        painter.setPen(QPen(self.theme.color("faint"), 1.0))
+        painter.drawRect(bar)
+        for tick in self.scale.ticks()[1:-1]:
+            x = bar.left() + bar.width() * float(self.scale.positions(tick))
+            painter.drawLine(round(x), round(bar.bottom()), round(x), round(bar.bottom()) + 2)
+
+    def _bar(self, room: QRectF) -> QRectF:
+        """Where the colours are."""
+        metrics = QFontMetricsF(self.theme.mono("small"))
+        before = metrics.horizontalAdvance(self._name() + self.ends[0]) + 3 * self.theme.space(1)
+        return QRectF(before, room.top() + 3, self.theme.space(16), room.height() - 6)
 
     def _name(self) -> str:
         return self.scale.transform

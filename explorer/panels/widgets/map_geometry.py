@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPointF, QRectF, QSizeF
 
+from explorer.app.state import Emphasis
 from explorer.panels.widgets.map_content import MapHit
 
 LabelMode = Literal["flat", "slanted", "vertical"]
@@ -26,7 +28,7 @@ class MapMetrics:
 
     ``widest_cell`` and ``highest_cell`` keep a tiny map from becoming a few giant squares.
     ``marker`` is the room left of the row labels for the viewed step's mark; ``strip`` the room for
-    a strip of sums on the right and at the bottom, 0 without.
+    sums on the right and at the bottom, empty without.
     """
 
     line: float
@@ -34,7 +36,7 @@ class MapMetrics:
     widest_cell: float
     highest_cell: float
     marker: float
-    strip: float = 0.0
+    strip: QSizeF = field(default_factory=lambda: QSizeF(0.0, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,12 +157,12 @@ def lay_out(
     rows, columns = len(row_lengths), len(column_lengths)
     row_label = min(float(row_lengths.max()), size.width() * _ROW_LABEL_SHARE)
     left = metrics.marker + row_label + metrics.gap
-    room = max(size.width() - left - 1.0 - metrics.strip, 8.0)
+    room = max(size.width() - left - 1.0 - metrics.strip.width(), 8.0)
     longest = float(column_lengths.max())
     cell = min(room / columns, metrics.widest_cell) * zoom
 
     # Labels may have what rows of two lines each leave over, and a third in any case.
-    spare = size.height() - metrics.strip - 2 * metrics.line * rows
+    spare = size.height() - metrics.strip.height() - 2 * metrics.line * rows
     label_room = max(metrics.line, size.height() * _COLUMN_LABEL_SHARE, spare) - metrics.gap
     mode: LabelMode
     right = 0.0
@@ -184,7 +186,7 @@ def lay_out(
             cell = min(room / columns, metrics.widest_cell) * zoom
     top += metrics.gap
     room -= right
-    height = max(size.height() - top - 1.0 - metrics.strip, 4.0)
+    height = max(size.height() - top - 1.0 - metrics.strip.height(), 4.0)
     tall = min(height / rows, metrics.highest_cell) * zoom
     view = QRectF(left, top, min(room, cell * columns), min(height, tall * rows))
     wanted = origin or QPointF(0.0, 0.0)
@@ -199,18 +201,30 @@ def lay_out(
         mode=mode,
         row_label_width=row_label,
         column_label_length=label,
-        row_stride=_stride(metrics.line / tall),
-        column_stride=_stride(metrics.line / (cell * (_SIN if mode == "slanted" else 1.0)))
+        row_stride=label_stride(metrics.line / tall),
+        column_stride=label_stride(metrics.line / (cell * (_SIN if mode == "slanted" else 1.0)))
         if mode != "flat"
         else 1,
     )
+
+
+def labelled(visible: range, stride: int, emphasis: Mapping[int, Emphasis]) -> list[int]:
+    """Rows or columns in view that get a label, strongest emphasis last.
+
+    Those that are pointed at or selected always do; of the others every ``stride``-th, counted from
+    index 0 so that labels stay put while panning, where none of the former stands too near.
+    """
+    prominent = [i for i, how in emphasis.items() if how > Emphasis.SAME and i in visible]
+    first = -(-visible.start // stride) * stride
+    others = [i for i in range(first, visible.stop, stride) if all(abs(i - j) >= stride for j in prominent)]
+    return others + sorted(prominent, key=lambda i: emphasis[i])
 
 
 def _visible(origin: float, count: float, total: int) -> range:
     return range(max(0, math.floor(origin)), min(total, math.ceil(origin + count - 1e-9)))
 
 
-def _stride(cells_per_label: float) -> int:
-    """The next round number of cells that a label may take."""
+def label_stride(cells_per_label: float) -> int:
+    """Every how many tokens there is room for a label: the next round number of ``cells_per_label``."""
     need = max(1, math.ceil(cells_per_label - 1e-9))
     return next((stride for stride in _NICE_STRIDES if stride >= need), need)

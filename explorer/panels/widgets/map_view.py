@@ -125,6 +125,11 @@ class MapView(QWidget):
             kept[axis][index] = max(kept[axis].get(index, Emphasis.HOVERED), Emphasis.HOVERED)
         return replace(self.emphasis, rows=kept["rows"], columns=kept["columns"])
 
+    @property
+    def note(self) -> str:
+        """What the picture leaves out of the map because it is large; empty where nothing."""
+        return ""
+
     # -- for a subclass -----------------------------------------------------------------------
 
     def hit(self, x: float, y: float) -> MapHit | None:
