@@ -42,7 +42,7 @@ def shorten(text: str, length: int) -> str:
 
 def probability_text(probability: float) -> str:
     """Return a probability in about five characters that never rounds to a certain 0 or 1."""
-    if 0.0 < probability < 0.0005:
+    if 0.0 < probability < 0.001:
         mantissa, exponent = f"{probability:.0e}".split("e")
         return f"{mantissa}e{int(exponent)}"
     if 0.9995 <= probability < 1.0:

@@ -10,7 +10,6 @@ from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen
 
 from explorer.app.state import AppState, Emphasis
 from explorer.core.records import StepRecord
-from explorer.core.sampling import SamplingParams
 from explorer.core.selection import TokenRef
 from explorer.panels.widgets.piece_text import probability_text, visible_piece
 from explorer.theme import Theme
@@ -42,6 +41,13 @@ class CardPart:
     token_id: int | None = None
     probability: float = 0.0
     rank: int = 0
+
+
+def how_chosen(step: StepRecord) -> str:
+    """How the token of ``step`` was chosen, and its rank, in a few words."""
+    params = step.params
+    settings = "greedy" if params.greedy else f"T {params.temperature:g}"
+    return f"{'forced' if step.forced else settings} · rank {step.rank:,}"
 
 
 class CardPainter:
@@ -187,12 +193,11 @@ class CardPainter:
         self._paint_token(painter, rect.adjusted(self.pad, 0, -self.pad, 0), part, self.chosen_font)
         # How it was chosen is read in one line under it, before what else could have been.
         line = QRect(rect.left(), rect.bottom() + 1, rect.width(), self.small_height + theme.space(0.3))
-        words = f"{'forced' if step.forced else _short_settings(step.params)} · rank {step.rank:,}"
         unusual = step.forced or step.rank > 0
         self.write(
             painter,
             line,
-            words,
+            how_chosen(step),
             self.small_bold_font if unusual else self.small_font,
             theme.color("text" if unusual else "muted"),
         )
@@ -243,7 +248,3 @@ class CardPainter:
         flags = side | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine
         elided = QFontMetrics(font).elidedText(text, Qt.TextElideMode.ElideRight, rect.width())
         painter.drawText(rect, flags, elided)
-
-
-def _short_settings(params: SamplingParams) -> str:
-    return "greedy" if params.greedy else f"T {params.temperature:g}"
