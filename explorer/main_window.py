@@ -224,8 +224,9 @@ class MainWindow(QMainWindow):
         for dock in docks.values():
             dock.show()
         self.resizeDocks([tokens, embedding, attention], [33, 34, 33], Qt.Orientation.Horizontal)
-        self.resizeDocks([tokens, generation], [45, 55], Qt.Orientation.Vertical)
-        self.resizeDocks([tokens, softmax], [62, 38], Qt.Orientation.Vertical)
+        height = self.height()
+        self.resizeDocks([tokens, generation], [height * 45 // 100, height * 55 // 100], Qt.Orientation.Vertical)
+        self.resizeDocks([generation, softmax], [height * 32 // 100, height * 30 // 100], Qt.Orientation.Vertical)
 
     def _restore_layout(self) -> None:
         if self._settings.geometry:

@@ -240,7 +240,14 @@ class Theme(QObject):
         QMainWindow, QMainWindow > QWidget {{ background: {p.window}; }}
         QMainWindow::separator {{ background: {p.window}; width: {pad}px; height: {pad}px; }}
         QMainWindow::separator:hover {{ background: {p.border}; }}
-        QDockWidget > QWidget {{ background: {p.surface}; }}
+        QWidget[role="panel"] {{
+            background: {p.surface}; border: 1px solid {p.border}; border-top: none;
+            border-bottom-left-radius: {radius}px; border-bottom-right-radius: {radius}px;
+        }}
+        QWidget[role="dock_title"] {{
+            background: {p.surface}; border: 1px solid {p.border}; border-bottom: none;
+            border-top-left-radius: {radius}px; border-top-right-radius: {radius}px;
+        }}
         QLabel[role="title"] {{ font-size: {title}px; font-weight: 600; }}
         QLabel[role="facts"], QLabel[role="hint"], QLabel[role="muted"] {{ color: {p.muted}; }}
         QLabel[role="facts"], QLabel[role="small"] {{ font-size: {small}px; }}
@@ -274,7 +281,8 @@ class Theme(QObject):
             selection-color: {p.accent_text};
         }}
         QComboBox QAbstractItemView {{ background: {p.surface}; border: 1px solid {p.border}; }}
-        QMenuBar, QMenu, QStatusBar {{ background: {p.window}; }}
+        QMenuBar, QMenu, QStatusBar, QToolBar {{ background: {p.window}; border: none; }}
+        QStatusBar::item {{ border: none; }}
         QMenu {{ border: 1px solid {p.border}; }}
         QMenu::item {{ padding: {pad}px {pad * 4}px; }}
         QMenu::item:selected, QMenuBar::item:selected {{ background: {p.accent_fill}; }}
@@ -302,7 +310,7 @@ class Theme(QObject):
             background: {p.surface}; border: 2px solid {p.accent}; width: {pad * 2}px; height: {pad * 2}px;
             margin: -{pad}px 0; border-radius: {pad + 2}px;
         }}
-        QSlider:disabled::sub-page:horizontal {{ background: {p.faint}; }}
+        QSlider::sub-page:horizontal:disabled {{ background: {p.faint}; }}
         QTabBar::tab {{ background: {p.window}; border: 1px solid {p.border}; padding: {pad}px {pad * 2}px; }}
         QTabBar::tab:selected {{ background: {p.surface}; font-weight: 600; }}
         QProgressBar {{ border: none; background: {p.grid}; border-radius: 2px; max-height: 4px; }}

@@ -18,6 +18,8 @@ class DockTitle(QWidget):
 
     def __init__(self, dock: QDockWidget, panel: Panel, theme: Theme) -> None:
         super().__init__(dock)
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setProperty("role", "dock_title")
         self._theme = theme
         self._panel = panel
         self._title = QLabel(panel.title, self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QStackedLayout, QVBoxLayout, QWidget
 
 from explorer.app.state import AppState
@@ -37,6 +37,9 @@ class Panel(QWidget):
         self.theme = theme
         self.facts = ""
         self.setObjectName(self.object_name)
+        # A plain QWidget subclass does not paint the style sheet's background unless told to.
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setProperty("role", "panel")
         self.body = QWidget(self)
         self._hint = EmptyHint(theme, self)
         self._stack = QStackedLayout()
