@@ -189,6 +189,8 @@ class Theme(QObject):
         return self.color(names.get(side, "raised"))
 
     def _sized(self, font: QFont, size: SizeName, bold: bool) -> QFont:
+        # Named outright: Qt lets a label's parent override whatever of its font was not set by hand.
+        font.setFamily(font.family())
         font.setPixelSize(self.pixels(size))
         font.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)
         return font
