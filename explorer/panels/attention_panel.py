@@ -66,6 +66,7 @@ class AttentionPanel(Panel):
         self._content: MapContent | None = None
         self._visible: VisibleMap | None = None
         self._drawn_head: HeadRef | None = None
+        self._map_run_id: int | None = None
         self._row_of: dict[TokenRef, int] = {}
         self._column_of: dict[TokenRef, int] = {}
 
@@ -92,9 +93,9 @@ class AttentionPanel(Panel):
             view.view_changed.connect(self._update_facts)
             self.controls.fit_requested.connect(view.reset_zoom)
         state.model_changed.connect(self._update_model)
-        state.run_changed.connect(self._update_map)
+        state.run_changed.connect(self._update_run)
         state.head_changed.connect(self._update_head)
-        state.attention_changed.connect(self._update_map)
+        state.attention_changed.connect(self._update_attention)
         state.overview_changed.connect(self._update_overview)
         state.selection_changed.connect(self._update_emphasis)
         state.hover_changed.connect(self._update_emphasis)
@@ -102,7 +103,7 @@ class AttentionPanel(Panel):
         state.stale_changed.connect(self._update_stale)
         self._update_theme()
         self._update_model()
-        self._update_map()
+        self._update_attention()
         self._update_stale()
 
     # -- the state on show ----------------------------------------------------------------------
@@ -128,20 +129,36 @@ class AttentionPanel(Panel):
         if overview is None or overview.kind != head.kind:
             self.overview.set_heads(layers, heads, None)
         else:
-            note = "Every cell of the thumbnail is one weight."
+            note = "A thumbnail shows the whole map: every cell is one weight."
             if overview.pooling == "max":
                 small = " × ".join(str(side) for side in overview.weights.shape[2:])
                 note = (
-                    f"{overview.queries} × {overview.keys} weights are shown as {small}:"
-                    " each cell is the largest of those that it stands for."
+                    f"A thumbnail shows the whole map of {overview.queries} × {overview.keys} weights"
+                    f" as {small}: each cell is the largest of those that it stands for."
                 )
             self.overview.set_heads(layers, heads, overview.weights, note)
         self.splitter.arrange()
 
+    def _update_run(self) -> None:
+        """The run moved on: its map follows, so that the one drawn stays until then, if it is of this run."""
+        run, content = self.state.run, self._content
+        labelled = content is not None and all(token.token_id >= 0 for token in content.rows)
+        if run is not None and run.run_id == self._map_run_id and labelled:
+            self._update_emphasis()
+            self._update_map_hint()
+        else:
+            self._update_map()
+
+    def _update_attention(self) -> None:
+        self._map_run_id = None if self.state.run is None else self.state.run.run_id
+        self._update_map()
+
     def _update_map(self) -> None:
         """Draw the map that arrived: O(query x key) once, then O(query + key) for the labels."""
         attention, run = self.state.attention, self.state.run
-        if attention is None or run is None or not attention.weights.size:
+        # A map that came with another run has other tokens.
+        of_this_run = run is not None and run.run_id == self._map_run_id
+        if attention is None or run is None or not of_this_run or not attention.weights.size:
             self._content, self._visible, self._drawn_head = None, None, None
             self._row_of, self._column_of = {}, {}
         else:
@@ -228,12 +245,12 @@ class AttentionPanel(Panel):
         if options.hide_special or options.hide_first:
             names = ["special tokens"] * options.hide_special + ["first token"] * options.hide_first
             said.append(
-                f"{' and '.join(names)} hidden: {visible.mean_hidden_mass:.1%} of a row's weight on average"
+                f"{' and '.join(names)} hidden: {visible.mean_hidden_mass:.1%} of the weight (mean of rows)"
             )
             if options.renormalise:
                 said.append("rows scaled to 1")
         if options.sums and self._view is self.heat_map:
-            said.append("grey bars: sums of rows and columns")
+            said.append("grey: sums")
         self.caption.setText(" · ".join(said))
 
     def _update_emphasis(self) -> None:

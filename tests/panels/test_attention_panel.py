@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import csv
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QHelpEvent, QWheelEvent
-from PySide6.QtWidgets import QApplication, QPushButton, QToolTip
+from PySide6.QtGui import QContextMenuEvent, QHelpEvent, QImage, QWheelEvent
+from PySide6.QtWidgets import QApplication, QFileDialog, QPushButton, QToolTip
 
 from explorer.app.state import AppState, Emphasis
+from explorer.colormaps import heat_table
 from explorer.core.records import AttentionMap, AttentionOverview, RunSnapshot
 from explorer.core.selection import HeadRef, Selection, TokenRef
 from explorer.core.tokens import Token, TokenizedText
 from explorer.panels.attention_panel import AttentionPanel
+from explorer.panels.widgets.line_map import MOST_LINES
 from explorer.theme import Theme
 from tests.support import SOURCE, fill, make_attention, make_model, make_overview, make_run
 
@@ -545,3 +549,244 @@ def test_that_a_run_without_a_map_says_that_it_is_being_read(state, make_panel):
     assert panel.map_hint == "Reading this head…"
     state.set_attention(make_attention(run, CROSS))
     assert panel.map_hint == ""
+
+
+def test_that_a_map_of_an_older_run_never_gets_the_new_runs_labels(state, make_panel):
+    fill(state)
+    panel = make_panel()
+    source = TokenizedText("new", tuple(dataclasses.replace(token, piece="new") for token in SOURCE))
+    state.set_run(dataclasses.replace(make_run(4, run_id=2), source=source))
+    assert panel.map_hint == "Reading this head…"
+    state.set_attention(make_attention(state.run, CROSS))
+    assert panel.heat_map.content.columns[0].label == "new"
+
+
+# -- how it is drawn --------------------------------------------------------------------------------
+
+
+def choose(panel: AttentionPanel, name: str) -> None:
+    """Pick an entry of the display menu."""
+    action = next(a for a in panel.controls.menu.actions() if a.objectName() == f"attention_{name}")
+    action.trigger()
+
+
+@pytest.mark.parametrize("transform", ["linear", "square_root", "log"])
+@pytest.mark.parametrize("top", ["fixed", "per_map"])
+def test_that_the_scale_bar_states_the_scale_that_the_cells_have(state, make_panel, theme, transform, top):
+    fill(state)
+    panel = make_panel()
+    choose(panel, transform)
+    choose(panel, top)
+    scale = panel.scale_bar.scale
+    assert panel.scale_bar.isVisible()
+    assert scale == panel.heat_map.scale
+    assert scale.transform == transform.replace("_", " ")
+    assert scale.top == (1.0 if top == "fixed" else state.attention.weights.max())
+    geometry = panel.heat_map.geometry_now()
+    image = panel.heat_map.grab().toImage()
+    table = heat_table(theme.palette.heat_low, theme.palette.heat_high)
+    for row, column in ((0, 0), (2, 3), (3, 6)):
+        inside = (geometry.cell_rect(row, column).topLeft() + QPointF(5, 5)).toPoint()
+        expected = table[scale.indices(state.attention.weights[row, column])]
+        assert image.pixelColor(inside).getRgb()[:3] == tuple(int(part) for part in expected)
+
+
+def test_that_hidden_special_tokens_leave_and_their_weight_is_stated(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    choose(panel, "hide_special_tokens")
+    weights = state.attention.weights
+    assert panel.facts.endswith("4 × 6")
+    np.testing.assert_array_equal(panel.heat_map.content.weights, weights[:, :6])
+    mean = float(weights[:, 6].astype(np.float64).mean())
+    assert f"special tokens hidden: {mean:.1%} of the weight" in panel.caption.text()
+    qtbot.mouseMove(panel.heat_map, cell_point(panel, 1, 2))
+    assert f"hidden {weights[1, 6]:.4f}" in panel.readout.text
+    assert f"row sum {1 - weights[1, 6]:.4f}" in panel.readout.text
+
+
+def test_that_rows_are_scaled_to_one_only_when_asked_to(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    choose(panel, "hide_special_tokens")
+    choose(panel, "scale_the_rest_of_each_row_to_1")
+    weights = state.attention.weights[:, :6].astype(np.float64)
+    expected = weights / weights.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(panel.heat_map.content.weights, expected, rtol=1e-6)
+    assert "rows scaled to 1" in panel.caption.text()
+    qtbot.mouseMove(panel.heat_map, cell_point(panel, 1, 2))
+    assert f"{expected[1, 2]:.4f} · row sum 1.0000 · hidden" in panel.readout.text
+
+
+def test_that_hiding_every_token_is_said_and_can_be_undone(state, make_panel):
+    show_texts(state, ("▁a",))
+    panel = make_panel()
+    choose(panel, "hide_the_first_token")
+    assert "hidden" in panel.map_hint
+    choose(panel, "hide_the_first_token")
+    assert panel.map_hint == ""
+
+
+def test_that_selection_finds_its_row_when_tokens_before_it_are_hidden(qtbot, state, make_panel):
+    fill(state, head=HeadRef("encoder", 0, 0))
+    panel = make_panel()
+    choose(panel, "hide_the_first_token")
+    state.select(TokenRef("source", 3))
+    assert panel.heat_map.emphasis.rows == {2: Emphasis.SELECTED}
+    qtbot.mouseClick(panel.heat_map, LEFT, pos=cell_point(panel, 0, 1))
+    assert state.selection == Selection(TokenRef("source", 1), TokenRef("source", 2))
+
+
+def test_that_sums_leave_room_and_draw_at_every_size(state, make_panel):
+    show_texts(state, tuple(f"t{i}" for i in range(40)))
+    panel = make_panel(380, 260)
+    choose(panel, "sums_of_rows_and_columns")
+    geometry = panel.heat_map.geometry_now()
+    assert geometry.view.right() + panel.heat_map._metrics().strip.width() <= panel.heat_map.width()
+    panel.grab()
+
+
+# -- lines ------------------------------------------------------------------------------------------
+
+
+def show_lines(qtbot, panel: AttentionPanel) -> None:
+    qtbot.mouseClick(panel.controls.views.button("lines"), LEFT)
+    assert panel.line_map.isVisible()
+
+
+def line_point(panel: AttentionPanel, row: int, column: int, share: float = 0.31) -> QPoint:
+    lines = panel.line_map
+    left, right = lines._ends()
+    y = lines._y(row) + (lines._y(column) - lines._y(row)) * share
+    return QPoint(round(left + (right - left) * share), round(y))
+
+
+def test_that_pointing_at_a_line_reads_its_weight_and_a_click_selects_the_pair(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    show_lines(qtbot, panel)
+    assert panel.caption.text().startswith("left: token being written · right: token read")
+    row, column = np.unravel_index(state.attention.weights.argmax(), state.attention.weights.shape)
+    point = line_point(panel, int(row), int(column))
+    qtbot.mouseMove(panel.line_map, point)
+    assert f"{state.attention.weights[row, column]:.4f}" in panel.readout.text
+    qtbot.mouseClick(panel.line_map, LEFT, pos=point)
+    assert state.selection == Selection(TokenRef("generated", int(row)), TokenRef("source", int(column)))
+
+
+def test_that_hovering_a_token_isolates_its_lines(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    show_lines(qtbot, panel)
+    lines = panel.line_map
+    qtbot.mouseMove(lines, QPoint(10, round(lines._y(1))))
+    assert state.hover == TokenRef("generated", 1)
+    assert lines._isolated(lines.shown_emphasis()) == ([1], [])
+    qtbot.mouseMove(lines, QPoint(lines.width() - 10, round(lines._y(4))))
+    assert state.hover == TokenRef("source", 4)
+    assert lines._isolated(lines.shown_emphasis()) == ([], [4])
+    panel.grab()
+
+
+def test_that_a_token_selected_elsewhere_isolates_its_lines(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    show_lines(qtbot, panel)
+    state.select(TokenRef("source", 3))
+    assert panel.line_map._isolated(panel.line_map.shown_emphasis()) == ([], [3])
+
+
+def test_that_the_lines_of_a_large_map_are_limited_and_that_is_said(qtbot, state, make_panel):
+    attention = show_texts(state, tuple(f"t{i}" for i in range(300)))
+    panel = make_panel()
+    show_lines(qtbot, panel)
+    assert panel.facts.endswith(f"the {MOST_LINES:,} strongest of 90,000 lines")
+    rows, columns = panel.line_map._strongest_lines()
+    drawn = np.sort(attention.weights[rows, columns])
+    strongest = np.sort(attention.weights, axis=None)[-MOST_LINES:]
+    np.testing.assert_array_equal(drawn, strongest[-len(drawn) :])
+    panel.grab()
+
+
+def test_that_switching_back_to_the_matrix_shows_the_map_of_now(qtbot, state, make_panel):
+    run = fill(state)
+    panel = make_panel()
+    show_lines(qtbot, panel)
+    state.set_head(HeadRef("encoder", 0, 0))
+    state.set_attention(make_attention(run, state.head))
+    qtbot.mouseClick(panel.controls.views.button("matrix"), LEFT)
+    assert panel.heat_map.content.weights is state.attention.weights
+
+
+# -- files ------------------------------------------------------------------------------------------
+
+
+def export_to(monkeypatch, panel: AttentionPanel, path: Path) -> None:
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+    panel.controls.export_requested.emit(path.suffix[1:])
+
+
+def test_that_a_csv_gives_back_the_very_weights_and_pieces(state, make_panel, monkeypatch, tmp_path):
+    show_texts(state, HOSTILE)
+    export_to(monkeypatch, make_panel(), tmp_path / "map.csv")
+    with (tmp_path / "map.csv").open(encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    assert tuple(head[1:]) == HOSTILE
+    assert tuple(row[0] for row in rows) == HOSTILE
+    np.testing.assert_array_equal(np.array([row[1:] for row in rows], np.float32), state.attention.weights)
+    assert state.notice is not None
+    assert not state.notice.error
+
+
+def test_that_an_npz_holds_what_is_drawn_and_says_what_is_not(state, make_panel, monkeypatch, tmp_path):
+    fill(state)
+    panel = make_panel()
+    choose(panel, "hide_special_tokens")
+    export_to(monkeypatch, panel, tmp_path / "map.npz")
+    with np.load(tmp_path / "map.npz") as saved:
+        np.testing.assert_array_equal(saved["weights"], state.attention.weights[:, :6])
+        np.testing.assert_allclose(saved["hidden_mass"], state.attention.weights[:, 6])
+        assert saved["key_pieces"].tolist() == [token.piece for token in SOURCE[:6]]
+        assert (saved["kind"], saved["layer"], saved["head"]) == ("cross", 2, 5)
+        assert "special tokens hidden" in str(saved["caption"])
+
+
+@pytest.mark.parametrize("view", ["matrix", "lines"])
+def test_that_pictures_show_the_map_with_its_facts(state, make_panel, monkeypatch, tmp_path, view):
+    fill(state)
+    panel = make_panel()
+    panel.controls.views.button(view).click()
+    export_to(monkeypatch, panel, tmp_path / "map.png")
+    export_to(monkeypatch, panel, tmp_path / "map.svg")
+    picture = QImage(str(tmp_path / "map.png"))
+    assert picture.width() > 1.5 * panel.heat_map.width()
+    drawing = (tmp_path / "map.svg").read_text(encoding="utf-8")
+    for text in ("cross · layer 2 · head 5 · 4 × 7", "apprentissage", "▁learning", "linear"):
+        assert text in drawing
+
+
+def test_that_a_file_that_cannot_be_written_is_one_clear_line(state, make_panel, monkeypatch, tmp_path):
+    fill(state)
+    export_to(monkeypatch, make_panel(), tmp_path / "missing" / "map.csv")
+    assert state.notice.error
+    assert "could not be written" in state.notice.text
+
+
+def test_that_there_is_nothing_to_export_before_the_first_step(state, make_panel, monkeypatch, tmp_path):
+    fill(state, steps=0)
+    export_to(monkeypatch, make_panel(), tmp_path / "map.csv")
+    assert "no attention map" in state.notice.text
+    assert not (tmp_path / "map.csv").exists()
+
+
+def test_that_a_right_click_opens_the_display_menu(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel()
+    at = cell_point(panel, 1, 1)
+    QApplication.sendEvent(
+        panel.heat_map,
+        QContextMenuEvent(QContextMenuEvent.Reason.Mouse, at, panel.heat_map.mapToGlobal(at)),
+    )
+    qtbot.waitUntil(panel.controls.menu.isVisible)
+    panel.controls.menu.close()
+    assert state.selection == Selection()
