@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +17,9 @@ from explorer.core.records import AttentionMap, AttentionOverview, ModelInfo, Pa
 from explorer.core.tokens import TokenizedText
 
 DEBOUNCE_MS = 250
+
+RunWork = Callable[[Engine, Task], RunUpdate]
+RunDone = Callable[[RunUpdate], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,31 +198,23 @@ class Controller(QObject):
             return False
         return True
 
-    def _submit_run(self, work: Any, *, label: str, slot: str | None = None) -> None:
-        run_id = self._run_id
-        self._worker.submit(
-            Task(
-                work,
-                partial(self._on_run_updated, run_id),
-                slot=slot,
-                label=label,
-                failed=self._on_run_failed,
-            )
-        )
+    def _submit_run(
+        self, work: RunWork, *, label: str, slot: str | None = None, done: RunDone | None = None
+    ) -> None:
+        done = partial(self._on_run_updated, self._run_id) if done is None else done
+        self._worker.submit(Task(work, done, slot=slot, label=label, failed=self._on_run_failed))
 
     def _on_run_updated(self, run_id: int, update: RunUpdate) -> None:
         if run_id != self._run_id:
             return
         self._state.set_run(update.run)
-        if update.attention is not None and update.attention.head == self._state.head:
-            self._state.set_attention(update.attention)
+        head = self._state.head
+        if update.overview is not None and head is not None and update.overview.kind == head.kind:
             self._state.set_overview(update.overview)
-        elif self._state.head is not None:
-            if update.overview is not None and update.overview.kind == self._state.head.kind:
-                self._state.set_overview(update.overview)
+        if update.attention is not None and update.attention.head == head:
+            self._state.set_attention(update.attention)
+        elif head is not None:
             self._read_attention()
-        if self._finishing:
-            self._go_on()
 
     def _on_run_failed(self, error: BaseException) -> None:
         # A run that broke off in the middle of a layer cannot go on; the next step encodes anew.
@@ -227,14 +223,21 @@ class Controller(QObject):
             self._begun_text = None
 
     def _go_on(self) -> None:
-        run = self._state.run
-        if run is not None and run.run_id == self._run_id and run.finished:
-            self._finishing = False
-            return
+        """Submit the next slice of a run to the end."""
         params, head = self._state.sampling, self._state.head
         self._submit_run(
-            lambda engine, task: engine.step_on(params, head, task), label="Generating …", slot="step_on"
+            lambda engine, task: engine.step_on(params, head, task),
+            label="Generating …",
+            done=partial(self._on_slice_done, self._run_id),
         )
+
+    def _on_slice_done(self, run_id: int, update: RunUpdate) -> None:
+        self._on_run_updated(run_id, update)
+        if self._finishing and run_id == self._run_id:
+            if update.run.finished:
+                self._finishing = False
+            else:
+                self._go_on()
 
     def _on_step_requested(self) -> None:
         self._finishing = False
@@ -271,7 +274,7 @@ class Controller(QObject):
         self._submit_run(lambda engine, task: engine.back(params, head, task), label="Going back …")
 
     def _on_finish_requested(self) -> None:
-        if not self._ensure_run() or self._ended():
+        if self._finishing or not self._ensure_run() or self._ended():
             return
         self._finishing = True
         self._go_on()

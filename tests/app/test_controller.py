@@ -49,7 +49,7 @@ def test_that_a_loaded_model_tokenizes_encodes_and_computes_its_cloud(
     assert state.run is not None
     assert (len(state.run.steps), state.run.encoder_shape) == (0, (7, 256))
     assert state.cloud is not None
-    assert state.cloud.coordinates.shape == (8000, 3)
+    assert state.cloud.coordinates.shape[0] == 8000
     assert state.notice is None
     assert state.activity is None
 
