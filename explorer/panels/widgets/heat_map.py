@@ -345,6 +345,7 @@ class HeatMap(MapView):
         # A row that is half in view keeps its label inside the widget.
         middle = min(max(middle, geometry.view.top() + 1), geometry.view.bottom() - 1)
         right = geometry.view.left() - self.theme.space(1)
+        line = min(line, geometry.row_stride * geometry.cell.height())
         rect = QRectF(right - geometry.row_label_width, middle - line / 2, geometry.row_label_width, line)
         self._paint_label(painter, rect, token.label, token.ref.side, how, Qt.AlignmentFlag.AlignRight)
 

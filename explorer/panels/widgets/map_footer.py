@@ -90,7 +90,7 @@ class Readout(QWidget):
             wanted = metrics.horizontalAdvance(reading.query), metrics.horizontalAdvance(reading.key)
             for facts in (f"  {reading.facts} · {reading.more}", f"  {reading.facts}"):
                 left = room.width() - metrics.horizontalAdvance(arrow) - metrics.horizontalAdvance(facts)
-                if left >= min(sum(wanted), self.theme.space(24)) and reading.more:
+                if left >= min(sum(wanted), self.theme.space(60)) and reading.more:
                     break
             half = max(left / 2, 0.0)
             # The shorter token gives what it does not need to the longer one.

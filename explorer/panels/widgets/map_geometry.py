@@ -19,6 +19,8 @@ SLANT_DEGREES = 40.0
 _SIN, _COS = math.sin(math.radians(SLANT_DEGREES)), math.cos(math.radians(SLANT_DEGREES))
 _ROW_LABEL_SHARE = 0.34
 _COLUMN_LABEL_SHARE = 0.34
+# Labels of one axis may stand this much of a line apart: pieces seldom fill the whole line.
+_TIGHT = 0.82
 _NICE_STRIDES = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000)
 
 
@@ -201,7 +203,7 @@ def lay_out(
         mode=mode,
         row_label_width=row_label,
         column_label_length=label,
-        row_stride=label_stride(metrics.line / tall),
+        row_stride=label_stride(_TIGHT * metrics.line / tall),
         column_stride=label_stride(metrics.line / (cell * (_SIN if mode == "slanted" else 1.0)))
         if mode != "flat"
         else 1,
