@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from explorer.app.state import AppState
 from explorer.panels.widgets.panel import Panel
 from explorer.panels.widgets.step_strip import StepStrip
+from explorer.panels.widgets.step_timeline import StepTimeline
 from explorer.theme import Theme
 
 LEGEND = "bars: the model's own probabilities (T = 1, nothing cut)"
@@ -22,26 +23,34 @@ class GenerationPanel(Panel):
     def __init__(self, state: AppState, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(state, theme, parent)
         self._strip = StepStrip(state, theme, self.body)
+        self._timeline = StepTimeline(state, theme, self.body)
         self._legend = QLabel(LEGEND, self.body)
         self._legend.setTextFormat(Qt.TextFormat.PlainText)
         self._legend.setProperty("role", "facts")
         self._legend.setWordWrap(True)
         self._layout = QVBoxLayout(self.body)
         self._layout.addWidget(self._strip, 1)
+        self._layout.addWidget(self._timeline)
         self._layout.addWidget(self._legend)
+        self.body.installEventFilter(self)
 
         state.run_changed.connect(self._update_run)
         state.viewed_step_changed.connect(self._update_viewed_step)
-        state.selection_changed.connect(self._strip.repaint_cards)
-        state.hover_changed.connect(self._strip.repaint_cards)
-        state.cloud_changed.connect(self._strip.repaint_cards)
-        state.stale_changed.connect(self._strip.repaint_cards)
+        for signal in (
+            state.selection_changed,
+            state.hover_changed,
+            state.cloud_changed,
+            state.stale_changed,
+        ):
+            signal.connect(self._update_emphasis)
         self._update_theme()
         self._update_run()
 
     def _update_run(self) -> None:
         run = self.state.run
         self._strip.show_run(run)
+        self._timeline.show_run(run)
+        self._update_room()
         self.show_hint("" if run is not None else "Type a sentence, then press Step.")
         if run is None:
             self.set_facts("")
@@ -54,8 +63,12 @@ class GenerationPanel(Panel):
             facts.append(f"ended: {run.stop_reason}")
         self.set_facts(" · ".join(facts))
 
-    def _update_viewed_step(self) -> None:
+    def _update_emphasis(self) -> None:
         self._strip.repaint_cards()
+        self._timeline.update()
+
+    def _update_viewed_step(self) -> None:
+        self._update_emphasis()
         run = self.state.run
         if run is not None and self.state.viewed_step is not None:
             # The last step brings what follows it along: the step to come, or why there is none.
@@ -67,3 +80,16 @@ class GenerationPanel(Panel):
         self._layout.setContentsMargins(space(1), space(0.5), space(1), space(0.5))
         self._layout.setSpacing(space(0.5))
         self._strip.update_theme()
+        self._timeline.update_theme()
+        self._update_room()
+
+    def _update_room(self) -> None:
+        """Show the timeline where the cards keep room for their fewest alternatives beside it."""
+        needed = self._strip.sizeHint().height() + self._timeline.sizeHint().height()
+        needed += self._legend.sizeHint().height() + 4 * self.theme.space(0.5)
+        self._timeline.setVisible(self._timeline.count > 0 and self.body.height() >= needed)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102
+        if watched is self.body and event.type() == QEvent.Type.Resize:
+            self._update_room()
+        return super().eventFilter(watched, event)
