@@ -55,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
     screenshot.add_argument("--out", required=True, metavar="FILE.png", help="where the picture goes")
     screenshot.add_argument(
         "--panel",
-        choices=("tokens", "embedding", "attention", "generation", "softmax"),
+        choices=("tokens", "generation", "embedding", "attention", "softmax"),
         help="this panel alone",
     )
     screenshot.add_argument("--size", default="1366x768", metavar="WxH", help="in pixels (%(default)s)")

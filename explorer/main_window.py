@@ -36,7 +36,14 @@ from explorer.panels.widgets.pipeline_strip import PipelineStrip
 from explorer.panels.widgets.top_bar import TopBar
 from explorer.theme import CLASSROOM_SCALE, SchemeChoice, Theme
 
-PANELS: tuple[type[Panel], ...] = (TokenPanel, EmbeddingPanel, AttentionPanel, GenerationPanel, SoftmaxPanel)
+# The names are those of `screenshot --panel`.
+PANELS: dict[str, type[Panel]] = {
+    "tokens": TokenPanel,
+    "generation": GenerationPanel,
+    "embedding": EmbeddingPanel,
+    "attention": AttentionPanel,
+    "softmax": SoftmaxPanel,
+}
 DEFAULT_SIZE = QSize(1366, 768)
 # Bumped when docks are added or renamed: an older arrangement would not fit.
 LAYOUT_VERSION = 1
@@ -98,8 +105,8 @@ class MainWindow(QMainWindow):
         self.top_bar = TopBar(state, theme, self._model_names())
         self.panels: dict[str, Panel] = {}
         self.docks: dict[str, QDockWidget] = {}
-        for panel_class in PANELS:
-            self._add_panel(panel_class(state, theme))
+        for name, panel_class in PANELS.items():
+            self._add_panel(name, panel_class(state, theme))
         self._build_bars()
         self._build_menus()
         self._connect()
@@ -109,13 +116,13 @@ class MainWindow(QMainWindow):
 
     # -- building -----------------------------------------------------------------------------------
 
-    def _add_panel(self, panel: Panel) -> None:
+    def _add_panel(self, name: str, panel: Panel) -> None:
         dock = QDockWidget(panel.title, self)
-        dock.setObjectName(f"{panel.object_name}_dock")
+        dock.setObjectName(f"{name}_dock")
         dock.setWidget(panel)
         dock.setTitleBarWidget(DockTitle(dock, panel, self._theme))
-        self.panels[panel.object_name] = panel
-        self.docks[panel.object_name] = dock
+        self.panels[name] = panel
+        self.docks[name] = dock
 
     def _build_bars(self) -> None:
         bars = QWidget(self)
@@ -211,9 +218,8 @@ class MainWindow(QMainWindow):
         for dock in docks.values():
             self.removeDockWidget(dock)
             dock.setFloating(False)
-        tokens, generation = docks[TokenPanel.object_name], docks[GenerationPanel.object_name]
-        embedding, attention = docks[EmbeddingPanel.object_name], docks[AttentionPanel.object_name]
-        softmax = docks[SoftmaxPanel.object_name]
+        tokens, generation, softmax = docks["tokens"], docks["generation"], docks["softmax"]
+        embedding, attention = docks["embedding"], docks["attention"]
         for corner in (Qt.Corner.BottomLeftCorner, Qt.Corner.BottomRightCorner):
             self.setCorner(corner, Qt.DockWidgetArea.BottomDockWidgetArea)
         self.addDockWidget(Qt.DockWidgetArea.TopDockWidgetArea, tokens)

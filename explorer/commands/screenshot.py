@@ -112,8 +112,8 @@ class _Shot(QObject):
 
 def _only(parts: Parts, panel: str) -> QWidget:
     for name, dock in parts.window.docks.items():
-        dock.setVisible(name.startswith(panel))
-    return next(dock for name, dock in parts.window.docks.items() if name.startswith(panel))
+        dock.setVisible(name == panel)
+    return parts.window.docks[panel]
 
 
 def _png(widget: QWidget) -> bytes:
