@@ -78,6 +78,7 @@ class TokenStrip(QAbstractScrollArea):
         self._chips: tuple[Chip, ...] = ()
         self._rects: list[QRect] = []
         self._line_starts: list[int] = []
+        self._placed: dict[int, tuple[list[QRect], list[int], int]] = {}
         self._widths: dict[tuple[str, str, bool], int] = {}
         self._index_of: dict[TokenRef, int] = {}
         self._flowed_for = QSize()
@@ -105,6 +106,7 @@ class TokenStrip(QAbstractScrollArea):
         """Show ``chips``; the place that was scrolled to stays."""
         self._chips = tuple(chips)
         self._index_of = {chip.ref: i for i, chip in enumerate(self._chips) if chip.ref is not None}
+        self._placed.clear()
         self._flow()
 
     def set_dimmed(self, dimmed: bool) -> None:
@@ -120,6 +122,7 @@ class TokenStrip(QAbstractScrollArea):
     def update_theme(self) -> None:
         """Colours or sizes changed."""
         self._read_fonts()
+        self._placed.clear()
         self._flow()
 
     def height_for(self, width: int) -> int:
@@ -175,7 +178,9 @@ class TokenStrip(QAbstractScrollArea):
         return self._special_font if chip.special else self._piece_font
 
     def _place(self, width: int) -> tuple[list[QRect], list[int], int]:
-        """Where each chip goes, which chip begins each line, and the height of it all."""
+        """Where each chip goes, which chip begins each line, and the height of it all; kept per width."""
+        if width in self._placed:
+            return self._placed[width]
         # The selected chip's border is 3 px thick and must not be cut at the viewport's edge.
         edge = 2
         rects: list[QRect] = []
@@ -189,7 +194,12 @@ class TokenStrip(QAbstractScrollArea):
                 starts.append(i)
             rects.append(QRect(x, y, chip_width, self._chip_height))
             x += chip_width + self._gap
-        return rects, starts, y + self._chip_height + edge
+        # A panel asks for the height at its width, with and without a scroll bar, before it settles;
+        # widths of long ago are of no use.
+        if len(self._placed) >= 4:
+            self._placed.clear()
+        self._placed[width] = rects, starts, y + self._chip_height + edge
+        return self._placed[width]
 
     def _flow(self) -> None:
         # Whether to scroll is decided here: Qt would decide by a width that already lacks the bar.
