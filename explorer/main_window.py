@@ -230,9 +230,9 @@ class MainWindow(QMainWindow):
         for dock in docks.values():
             dock.show()
         self.resizeDocks([tokens, embedding, attention], [33, 34, 33], Qt.Orientation.Horizontal)
-        height = self.height()
-        self.resizeDocks([tokens, generation], [height * 45 // 100, height * 55 // 100], Qt.Orientation.Vertical)
-        self.resizeDocks([generation, softmax], [height * 32 // 100, height * 30 // 100], Qt.Orientation.Vertical)
+        height, vertical = self.height(), Qt.Orientation.Vertical
+        self.resizeDocks([tokens, generation], [height * 45 // 100, height * 55 // 100], vertical)
+        self.resizeDocks([generation, softmax], [height * 32 // 100, height * 30 // 100], vertical)
 
     def _restore_layout(self) -> None:
         if self._settings.geometry:

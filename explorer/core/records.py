@@ -5,7 +5,7 @@ Everything that a panel shows is made of these. Arrays in them are not written t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -267,6 +267,9 @@ class AttentionOverview:
         Size of the full maps.
     pooling : str
         How a full map became a thumbnail: ``none`` (cell = weight) or ``max``.
+    measures : dict of str to numpy.ndarray
+        What each head does on this text, each (layer, head) float32; see `HEAD_MEASURES`. Empty
+        before the first query row.
     """
 
     kind: AttentionKind
@@ -274,6 +277,75 @@ class AttentionOverview:
     queries: int
     keys: int
     pooling: Literal["none", "max"]
+    measures: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+
+
+HEAD_MEASURES: dict[str, str] = {
+    "entropy": "mean entropy of a row, in bits: 0 looks at one token, log2(keys) at all alike",
+    "self": "mean weight on the query's own position",
+    "previous": "mean weight on the position before the query's",
+    "first": "mean weight on the first key",
+    "special": "mean weight on special tokens",
+    "punctuation": "mean weight on tokens that are punctuation alone",
+    "distance": "mean distance in tokens between a query and what it looks at",
+    "diagonal": "how diagonal: 1 less the mean distance to the diagonal, both axes scaled to 0-1",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class CellReading:
+    """How one attention weight came about.
+
+    Attributes
+    ----------
+    head : HeadRef
+        Which head.
+    row, column : int
+        Query row and key column of the map.
+    query, key : numpy.ndarray
+        (d,) float32, as they met: after any rotary turn.
+    raw_score : float
+        Their dot product, the sum of ``query * key``.
+    scaling : float
+        What the raw score is multiplied by.
+    bias : float
+        Position bias added to it; 0 where the family has none.
+    softcap : float or None
+        Cap of the score, ``softcap * tanh(score / softcap)``; None where the family has none.
+    masked : bool
+        True when the query may not look at this key.
+    row_scores, row_weights : numpy.ndarray
+        (keys,) float32: the whole row before the softmax (-inf where masked) and after it.
+    values : numpy.ndarray
+        (keys, d) float32: the value vectors that the row mixes.
+    output : numpy.ndarray
+        (d,) float32: the mixture, ``row_weights @ values``.
+    """
+
+    head: HeadRef
+    row: int
+    column: int
+    query: npt.NDArray[np.float32]
+    key: npt.NDArray[np.float32]
+    raw_score: float
+    scaling: float
+    bias: float
+    softcap: float | None
+    masked: bool
+    row_scores: npt.NDArray[np.float32]
+    row_weights: npt.NDArray[np.float32]
+    values: npt.NDArray[np.float32]
+    output: npt.NDArray[np.float32]
+
+    @property
+    def weight(self) -> float:
+        """The weight itself."""
+        return float(self.row_weights[self.column])
+
+    @property
+    def products(self) -> npt.NDArray[np.float32]:
+        """(d,) what each dimension adds to the raw score."""
+        return self.query * self.key
 
 
 @dataclass(frozen=True, eq=False)

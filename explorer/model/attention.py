@@ -18,7 +18,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from explorer.core.selection import AttentionKind
+from explorer.core.records import CellReading
+from explorer.core.selection import AttentionKind, HeadRef
 from explorer.model.errors import CancelledError
 
 CAPTURING = "explorer_sdpa"
@@ -50,6 +51,7 @@ class _Layer:
     groups: int = 1
     calls: list[_Call] = field(default_factory=list)
     keys: list[torch.Tensor] = field(default_factory=list)  # (H_kv, k, d) each
+    values: torch.Tensor | None = None  # (H_kv, k, d); the encoder's only, the others are in the cache
 
     @property
     def key_count(self) -> int:
@@ -73,6 +75,7 @@ class AttentionNotes:
         slot: _Slot,
         query: torch.Tensor,
         key: torch.Tensor,
+        value: torch.Tensor,
         mask: torch.Tensor | None,
         scaling: float | None,
         bias: torch.Tensor | None,
@@ -90,6 +93,8 @@ class AttentionNotes:
         else:
             # A view would keep the whole concatenated cache of this step alive.
             layer.keys.append(key[0, :, seen - rows :].clone())
+        if slot.kind == "encoder":
+            layer.values = value[0]
         total = layer.key_count
         layer.scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         layer.softcap = softcap
@@ -134,7 +139,10 @@ class AttentionNotes:
         rows : int or None
             Only the first so many query rows.
         """
-        noted = self._layers[kind, layer]
+        return torch.softmax(self._scores(self._layers[kind, layer], heads, rows), dim=-1)
+
+    def _scores(self, noted: _Layer, heads: slice, rows: int | None) -> torch.Tensor:
+        """Scores (heads, query, key) before the softmax, -inf where a query may not look."""
         query = torch.cat([call.query for call in noted.calls], dim=1)[heads, :rows].float()  # (h, q, d)
         key = torch.cat(noted.keys, dim=1)[None]  # (1, H_kv, k, d)
         key = repeat_kv(key, noted.groups)[0, heads].float()  # (h, k, d)
@@ -145,8 +153,7 @@ class AttentionNotes:
             scores = torch.tanh(scores / noted.softcap) * noted.softcap
         if any(call.mask is not None for call in noted.calls):
             self._add(scores, noted.calls, heads, "mask")
-        scores.masked_fill_(~self._visible(noted.calls, scores), float("-inf"))
-        return torch.softmax(scores, dim=-1)
+        return scores.masked_fill_(~self._visible(noted.calls, scores), float("-inf"))
 
     @staticmethod
     def _add(scores: torch.Tensor, calls: list[_Call], heads: slice, what: str) -> None:
@@ -180,6 +187,48 @@ class AttentionNotes:
         start = torch.tensor(starts[:rows], device=scores.device)[:, None]
         end = torch.tensor(ends[:rows], device=scores.device)[:, None]
         return (columns >= start) & (columns < end)
+
+    def cell(
+        self, head: HeadRef, row: int, column: int, key_count: int, cached_values: torch.Tensor | None
+    ) -> CellReading:
+        """How the weight at (row, column) of one head came about; O(keys * head_dim).
+
+        Parameters
+        ----------
+        head, row, column : HeadRef, int, int
+            Which weight.
+        key_count : int
+            Columns of the map on show.
+        cached_values : torch.Tensor or None
+            (H_kv, keys, d) from the model's cache; None takes the encoder's own.
+        """
+        noted = self._layers[head.kind, head.layer]
+        group = head.head // noted.groups
+        query = torch.cat([call.query[head.head] for call in noted.calls])[row].float()  # (d,)
+        keys = torch.cat([key[group] for key in noted.keys])[:key_count].float()  # (k, d)
+        values = noted.values if cached_values is None else cached_values
+        assert values is not None
+        values = values[group, :key_count].float()
+        scores = self._scores(noted, slice(head.head, head.head + 1), row + 1)[0, row, :key_count]
+        weights = torch.softmax(scores, dim=-1)
+        bias = torch.zeros(1, row + 1, sum(key.shape[1] for key in noted.keys), device=keys.device)
+        self._add(bias, noted.calls, slice(head.head, head.head + 1), "bias")
+        return CellReading(
+            head=head,
+            row=row,
+            column=column,
+            query=query.cpu().numpy(),
+            key=keys[column].cpu().numpy(),
+            raw_score=float(query @ keys[column]),
+            scaling=noted.scaling,
+            bias=float(bias[0, row, column]),
+            softcap=noted.softcap,
+            masked=bool(scores[column] <= torch.finfo(torch.float32).min / 2),
+            row_scores=scores.cpu().numpy(),
+            row_weights=weights.cpu().numpy(),
+            values=values.cpu().numpy(),
+            output=(weights @ values).cpu().numpy(),
+        )
 
     def resident_bytes(self) -> int:
         """Bytes that the notes keep alive beyond the model's own cache (shared references counted too)."""
@@ -249,7 +298,9 @@ def _capturing_attention(
             raise CancelledError
         if recorder.notes is not None:
             causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
-            recorder.notes.note(slot, query, key, attention_mask, scaling, position_bias, softcap, causal)
+            recorder.notes.note(
+                slot, query, key, value, attention_mask, scaling, position_bias, softcap, causal
+            )
     if softcap is not None:
         return _soft_capped_attention(module, query, key, value, attention_mask, scaling, softcap), None
     output, _ = sdpa_attention_forward(

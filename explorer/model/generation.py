@@ -8,6 +8,7 @@ forced, and go back.
 from __future__ import annotations
 
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,12 +30,13 @@ from transformers import (
 )
 from transformers.generation.stopping_criteria import EosTokenCriteria
 
-from explorer.core.records import AttentionMap, AttentionOverview, RunSnapshot, StepRecord
+from explorer.core.records import AttentionMap, AttentionOverview, CellReading, RunSnapshot, StepRecord
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import AttentionKind, HeadRef
 from explorer.core.tokens import Token, TokenizedText
 from explorer.model.attention import OVERVIEW_CELLS, AttentionNotes
 from explorer.model.errors import CancelledError, ModelError, RunFinishedError, TextError
+from explorer.model.head_measures import measure_heads
 
 if TYPE_CHECKING:
     from explorer.model.language_model import LanguageModel
@@ -289,22 +291,67 @@ class Run:
         return AttentionMap(head, weights, *self.snapshot().attention_axes(head.kind))
 
     def overview(self, kind: AttentionKind) -> AttentionOverview:
-        """Every head of ``kind``, max-pooled on the device to thumbnails of at most 64 x 64 cells."""
+        """Every head of ``kind``: max-pooled on the device to at most 64 x 64 cells, and measured.
+
+        O(layers * heads * query * key * head_dim); one layer's maps at a time are held in full.
+        """
         info = self.lm.info
-        layers = []
+        thumbnails: list[torch.Tensor] = []
+        measured: list[dict[str, torch.Tensor]] = []
         pooled = False
         queries = keys = 0
         with torch.inference_mode():
+            special, punctuation = self._key_kinds(kind)
             for layer in range(info.layers[kind]):
                 weights = self._weights(kind, layer, slice(None))  # (H, q, k)
                 _, queries, keys = weights.shape
+                if queries:
+                    measured.append(measure_heads(weights, special, punctuation, cross=kind == "cross"))
                 if queries and max(queries, keys) > OVERVIEW_CELLS:
                     cells = (min(queries, OVERVIEW_CELLS), min(keys, OVERVIEW_CELLS))
                     weights = torch.nn.functional.adaptive_max_pool2d(weights, cells)
                     pooled = True
-                layers.append(weights)
-            array = torch.stack(layers).cpu().numpy()
-        return AttentionOverview(kind, array, queries, keys, "max" if pooled else "none")
+                thumbnails.append(weights)
+            array = torch.stack(thumbnails).cpu().numpy()
+            names = measured[0] if measured else {}
+            measures = {name: torch.stack([m[name] for m in measured]).cpu().numpy() for name in names}
+        return AttentionOverview(kind, array, queries, keys, "max" if pooled else "none", measures)
+
+    def inspect(self, head: HeadRef, row: int, column: int) -> CellReading:
+        """How one weight came about: query, key, scores, softmax row, and the values that it mixes.
+
+        Raises
+        ------
+        ValueError
+            The model has no such head, or its map no such cell.
+        """
+        rows, columns = self.attention(head.kind, head.layer, head.head).shape
+        if not (0 <= row < rows and 0 <= column < columns):
+            raise ValueError(
+                f"The map has {rows} rows and {columns} columns; there is no cell ({row}, {column})."
+            )
+        cache = self._prepared.kwargs["past_key_values"]
+        with torch.inference_mode():
+            values = None
+            if head.kind == "cross":
+                values = cache.cross_attention_cache.layers[head.layer].values[0]
+            elif head.kind == "decoder":
+                own = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
+                values = own.layers[head.layer].values[0]
+            return self.notes.cell(head, row, column, columns, values)
+
+    def _key_kinds(self, kind: AttentionKind) -> tuple[torch.Tensor, torch.Tensor]:
+        """(key,) bool twice: which key columns are special tokens, and which punctuation alone."""
+        snapshot = self.snapshot()
+        _, keys = snapshot.attention_axes(kind)
+        tokens = [snapshot.token(ref) for ref in keys]
+        special = [token is not None and token.special for token in tokens]
+        marks = [token is not None and _is_punctuation(token.text) for token in tokens]
+        device = self.lm.device
+        return (
+            torch.tensor(special, dtype=torch.bool, device=device),
+            torch.tensor(marks, dtype=torch.bool, device=device),
+        )
 
     def _weights(self, kind: AttentionKind, layer: int, heads: slice) -> torch.Tensor:
         if kind == "encoder":
@@ -466,6 +513,11 @@ class Run:
                     return f"max_new_tokens ({self._max_new_tokens}) reached"
                 return type(criterion).__name__
         return None
+
+
+def _is_punctuation(text: str) -> bool:
+    stripped = text.strip()
+    return bool(stripped) and all(unicodedata.category(character).startswith("P") for character in stripped)
 
 
 def _warpers(params: SamplingParams) -> LogitsProcessorList:

@@ -153,3 +153,70 @@ def test_that_noted_memory_grows_linearly_with_the_steps(fr_en: LanguageModel) -
             break
     growth = np.diff(sizes[1:])
     assert len(set(growth.tolist())) == 1
+
+
+@pytest.mark.parametrize("name", ["t5", "marian", "bart", "gpt2", "llama"])
+def test_that_a_weight_is_the_softmax_of_what_is_said_of_it(
+    checkpoint: Callable[[str], Path], name: str
+) -> None:
+    lm = explorer.load(str(checkpoint(name)), device="cpu")
+    run = lm.generate(TEXT).finish(max_new_tokens=6)
+    run.back()
+    for kind in lm.info.attention_kinds:
+        head = HeadRef(kind, 1, 3)
+        weights = run.attention(kind, 1, 3)
+        row, column = weights.shape[0] - 1, 1
+        cell = run.inspect(head, row, column)
+        assert cell.weight == pytest.approx(weights[row, column], abs=1e-6)
+        assert cell.raw_score == pytest.approx(float(cell.products.sum()), abs=1e-4)
+        assert cell.row_scores[column] == pytest.approx(cell.raw_score * cell.scaling + cell.bias, abs=1e-4)
+        exponentials = np.exp(cell.row_scores.astype(np.float64) - cell.row_scores.max())
+        np.testing.assert_allclose(exponentials / exponentials.sum(), weights[row], atol=1e-6)
+        np.testing.assert_allclose(cell.output, weights[row] @ cell.values, atol=1e-5)
+        assert cell.masked == (weights[row, column] == 0)
+
+
+def test_that_the_mixture_of_values_is_what_the_attention_layer_hands_on(fr_en: LanguageModel) -> None:
+    heard: list[torch.Tensor] = []
+    layer = fr_en.model.model.encoder.layers[1].self_attn.out_proj
+    handle = layer.register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0].detach()))
+    try:
+        run = fr_en.generate(SENTENCE)
+    finally:
+        handle.remove()
+    cell = run.inspect(HeadRef("encoder", 1, 5), 3, 0)
+    np.testing.assert_allclose(cell.output, heard[0][0, 3, 5 * 32 : 6 * 32].numpy(), atol=1e-5)
+
+
+def test_that_a_cell_that_is_not_there_is_refused(fr_en: LanguageModel) -> None:
+    run = fr_en.generate(SENTENCE)
+    with pytest.raises(ValueError, match="no cell"):
+        run.inspect(HeadRef("encoder", 0, 0), 7, 0)
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder", "cross"])
+def test_that_heads_are_measured_as_float64_numpy_measures_them(fr_en: LanguageModel, kind: Any) -> None:
+    run = fr_en.generate(SENTENCE).finish()
+    weights = run.attention(kind).astype(np.float64)
+    measures = run.overview(kind).measures
+    _, _, queries, keys = weights.shape
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.nansum(weights * np.log2(weights), axis=-1).mean(-1)
+    np.testing.assert_allclose(measures["entropy"], entropy, atol=1e-4)
+    np.testing.assert_allclose(measures["first"], weights[..., 0].mean(-1), atol=1e-5)
+    special = [0] if kind == "decoder" else [keys - 1]
+    np.testing.assert_allclose(measures["special"], weights[..., special].sum(-1).mean(-1), atol=1e-5)
+    full_stop = [5]
+    np.testing.assert_allclose(measures["punctuation"], weights[..., full_stop].sum(-1).mean(-1), atol=1e-5)
+    rows, columns = np.mgrid[:queries, :keys]
+    if kind == "cross":
+        offset = np.abs(rows / (queries - 1) - columns / (keys - 1))
+        np.testing.assert_allclose(measures["diagonal"], 1 - (weights * offset).sum(-1).mean(-1), atol=1e-5)
+    else:
+        np.testing.assert_allclose(
+            measures["self"], (weights * (rows == columns)).sum(-1).mean(-1), atol=1e-5
+        )
+        previous = (weights * (rows == columns + 1)).sum((-1, -2)) / (queries - 1)
+        np.testing.assert_allclose(measures["previous"], previous, atol=1e-5)
+        distance = (weights * np.abs(rows - columns)).sum(-1).mean(-1)
+        np.testing.assert_allclose(measures["distance"], distance, atol=1e-5)
