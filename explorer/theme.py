@@ -189,8 +189,6 @@ class Theme(QObject):
         return self.color(names.get(side, "raised"))
 
     def _sized(self, font: QFont, size: SizeName, bold: bool) -> QFont:
-        # Named outright: Qt lets a label's parent override whatever of its font was not set by hand.
-        font.setFamily(font.family())
         font.setPixelSize(self.pixels(size))
         font.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)
         return font
@@ -236,6 +234,9 @@ class Theme(QObject):
 
     def _style_sheet(self) -> str:
         p = self.palette
+        # Rules, because Qt drops a font set by hand when a styled widget moves to another parent, as a
+        # panel does when its dock floats.
+        mono = self.mono().family()
         radius, pad, small, title = self.space(1), self.space(1), self.pixels("small"), self.pixels("title")
         return f"""
         QWidget {{ color: {p.text}; }}
@@ -253,6 +254,8 @@ class Theme(QObject):
         QLabel[role="title"] {{ font-size: {title}px; font-weight: 600; }}
         QLabel[role="facts"], QLabel[role="hint"], QLabel[role="muted"] {{ color: {p.muted}; }}
         QLabel[role="facts"], QLabel[role="small"] {{ font-size: {small}px; }}
+        QLabel[role="reading"] {{ color: {p.muted}; font-size: {small}px; font-family: "{mono}"; }}
+        QLineEdit[face="mono"] {{ font-family: "{mono}"; }}
         QPushButton {{
             background: {p.surface}; border: 1px solid {p.border}; border-radius: {radius}px;
             padding: {round(pad * 0.8)}px {pad * 2}px;
