@@ -350,6 +350,7 @@ class RankedLogits:
         return self._scaled[1:]
 
     def _tempered(self, temperature: float) -> FloatArray:
+        scores: FloatArray
         if _SMALLEST_NORMAL <= temperature <= _LARGEST:
             with np.errstate(over="ignore"):
                 scores = self.sorted_logits / np.float32(temperature)
@@ -358,7 +359,8 @@ class RankedLogits:
         # The quotient overflows float32. Shifted first, it does not, and the distribution is the same.
         shifted = self.sorted_logits.astype(np.float64) - self.sorted_logits[0]
         with np.errstate(over="ignore"):
-            return (shifted / temperature).astype(np.float32)
+            scores = (shifted / temperature).astype(np.float32)
+        return scores
 
     def temper_and_cut(self, params: SamplingParams) -> Distribution:
         """Apply temperature, top-k, top-p, min-p and typical-p, but no penalty."""

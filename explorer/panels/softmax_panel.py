@@ -1,0 +1,314 @@
+"""The next-token distribution, live under the sampling settings."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QFontMetrics, QResizeEvent
+from PySide6.QtWidgets import (
+    QBoxLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from explorer.app.state import AppState
+from explorer.core.records import StepRecord
+from explorer.core.sampling import Distribution, LogitsError
+from explorer.core.selection import TokenRef
+from explorer.panels.widgets.bar_content import Bar, BarContent, exact_text, percent_text, read_bar, read_bars
+from explorer.panels.widgets.distribution_bars import BarLegend, DistributionBars, describe
+from explorer.panels.widgets.panel import Panel
+from explorer.panels.widgets.piece_text import plain_tooltip, shorten, visible_piece
+from explorer.panels.widgets.sampling_controls import SamplingControls, compact_button
+from explorer.theme import Theme
+
+_LONGEST_PIECE = 24
+_UNBOUNDED = 16_777_215  # Qt's own word for "no maximum"
+_HINT = "Run a sentence: the probabilities of its next token appear here."
+
+
+class SoftmaxPanel(Panel):
+    """The viewed step's distribution over the whole vocabulary, before and after reshaping.
+
+    A slider writes ``state.sampling``; the bars follow without a model call and without a sort: the
+    step's logits are ranked once, O(V log V), when it comes into view, and each move costs at most O(V).
+    """
+
+    title: ClassVar[str] = "Softmax"
+    object_name: ClassVar[str] = "softmax_panel"
+
+    def __init__(self, state: AppState, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(state, theme, parent)
+        self._distribution: Distribution | None = None
+        content = QWidget()
+        self.bars = DistributionBars(theme, content)
+        self.bars.set_emphasis(state.emphasis_of_id)
+        self.legend = BarLegend(theme, content)
+        self.controls = SamplingControls(theme, content)
+        self.log_axis = _toggle("log axis", "Equal heights are equal factors: small ones show", content)
+        self.fit_axis = _toggle("fit axis", "The axis ends at the highest bar instead of at 1", content)
+        self.step_line = _line("step_line", content)
+        self.step_line.setToolTip("The viewed step, what it had read last, and how its token was chosen")
+        self.reading = _line("token_reading", content)
+        self.rest_line = _line("rest_line", content)
+        self.rest_line.setToolTip("The tokens that have no bar: how many, and their mass before and after")
+        self._build(content)
+        self.log_axis.toggled.connect(self._on_axis_toggled)
+        self.fit_axis.toggled.connect(self._on_axis_toggled)
+        self.controls.params_edited.connect(state.set_sampling)
+        self.bars.bar_hovered.connect(self._on_bar_hovered)
+        self.bars.bar_clicked.connect(self._on_bar_clicked)
+        state.model_changed.connect(self._update_vocabulary)
+        state.run_changed.connect(self._update_step)
+        state.viewed_step_changed.connect(self._update_step)
+        state.cloud_changed.connect(self._update_distribution)
+        state.sampling_changed.connect(self._update_sampling)
+        state.selection_changed.connect(self._update_emphasis)
+        state.hover_changed.connect(self._update_emphasis)
+        state.stale_changed.connect(self._update_stale)
+        self._update_theme()
+        self._update_vocabulary()
+        self._update_sampling()
+        self._update_stale()
+
+    def _build(self, content: QWidget) -> None:
+        toggles = QHBoxLayout()
+        toggles.addStretch(1)
+        toggles.addWidget(self.log_axis)
+        toggles.addWidget(self.fit_axis)
+        self._choices = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._choices.addWidget(self.legend)
+        self._choices.addLayout(toggles, 1)
+        self._top = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._top.addWidget(self.step_line, 1)
+        self._top.addLayout(self._choices)
+        self._bottom = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._bottom.addWidget(self.reading, 1)
+        self._bottom.addWidget(self.rest_line, 1)
+        self._chart = QVBoxLayout()
+        self._chart.setContentsMargins(0, 0, 0, 0)
+        self._chart.addLayout(self._top)
+        self._chart.addWidget(self.bars, 1)
+        self._chart.addLayout(self._bottom)
+        self._content = QBoxLayout(QBoxLayout.Direction.LeftToRight, content)
+        self._content.addLayout(self._chart, 1)
+        self._content.addWidget(self.controls)
+        # Where the dock is too small for all of it, it scrolls: nothing is squeezed or cut.
+        self._scroll = QScrollArea(self.body)
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll.setWidget(content)
+        outer = QVBoxLayout(self.body)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self._scroll)
+
+    # -- what a person did --------------------------------------------------------------------------
+
+    def _ref(self, token_id: int | None) -> TokenRef | None:
+        """The token that a bar stands for: the chosen one by its step, any other by its vocabulary row."""
+        if token_id is None:
+            return None
+        step = self.state.step
+        if step is not None and step.token.id == token_id:
+            return TokenRef("generated", step.index)
+        return TokenRef("vocabulary", token_id)
+
+    def _on_bar_hovered(self, token_id: int | None) -> None:
+        self.state.set_hover(self._ref(token_id))
+
+    def _on_bar_clicked(self, token_id: int | None, extend: bool) -> None:
+        self.state.select(self._ref(token_id), extend=extend)
+
+    def _on_axis_toggled(self) -> None:
+        self.bars.set_axis(logarithmic=self.log_axis.isChecked(), fitted=self.fit_axis.isChecked())
+
+    # -- what the state says ------------------------------------------------------------------------
+
+    def _update_vocabulary(self) -> None:
+        model = self.state.model
+        if model is not None:
+            self.controls.set_vocabulary_size(model.vocabulary_size)
+        self._update_step()
+
+    def _update_sampling(self) -> None:
+        self.controls.set_params(self.state.sampling)
+        self._update_distribution()
+
+    def _update_step(self) -> None:
+        self.show_hint("" if self.state.step is not None else _HINT)
+        self._update_distribution()
+
+    def _update_distribution(self) -> None:
+        """Reshape the viewed step; O(V) where the temperature changed or top-p looks at all, never a sort."""
+        step = self.state.step
+        self._distribution = None
+        if step is None:
+            self.set_facts("")
+            return
+        try:
+            self._distribution = step.distribution(self.state.sampling)
+        except LogitsError as error:
+            # The controls stay, because they are the way out.
+            self.bars.show_message(str(error))
+            self.rest_line.setText("")
+            self._update_emphasis()
+            self.set_facts("")
+            return
+        content = read_bars(step, self._distribution, self.state.piece)
+        self.bars.set_content(content)
+        self.rest_line.setText(_rest(content))
+        self.set_facts(_facts(self._distribution))
+        self._update_step_line(step)
+        self._update_emphasis()
+
+    def _update_step_line(self, step: StepRecord) -> None:
+        parts = [f"step {step.index}"]
+        read = self._token_before(step)
+        if read is not None:
+            parts.append(f"after {read}")
+        parts.append(f"chose {_short(step.token.piece)}")
+        if step.forced:
+            parts.append("chosen by hand")
+        elif step.params != self.state.sampling:
+            parts.append(f"chosen under: {step.params.summary}")
+        self.step_line.setText(" · ".join(parts))
+
+    def _token_before(self, step: StepRecord) -> str | None:
+        """The piece that this step's decoder read last."""
+        run = self.state.run
+        assert run is not None
+        if step.index:
+            return _short(run.steps[step.index - 1].token.piece)
+        before = run.start_tokens or run.source.tokens
+        return _short(before[-1].piece) if before else None
+
+    def _update_emphasis(self) -> None:
+        self.bars.update()
+        bar = self._read_bar()
+        self.reading.setText("" if bar is None else _reading(bar))
+        self.reading.setToolTip("" if bar is None else plain_tooltip(describe(bar)))
+
+    def _read_bar(self) -> Bar | None:
+        """The token that is pointed at, in whichever panel, or else the chosen one."""
+        step, distribution = self.state.step, self._distribution
+        if step is None or distribution is None:
+            return None
+        for ref in (self.state.hover, self.state.selection.token):
+            token_id = None if ref is None else self.state.token_id(ref)
+            if token_id is not None and token_id < distribution.ranked.vocabulary_size:
+                return read_bar(step, distribution, token_id, self.state.piece)
+        return read_bar(step, distribution, step.token.id, self.state.piece)
+
+    def _update_stale(self) -> None:
+        self.bars.set_faded(self.state.stale)
+
+    def _update_theme(self) -> None:
+        theme, space = self.theme, self.theme.space
+        self._content.setContentsMargins(space(2), space(0.5), space(2), space(1))
+        self._content.setSpacing(space(2.5))
+        for layout in (self._chart, self._top, self._choices, self._bottom):
+            layout.setSpacing(space(0.8))
+        for toggle in (self.log_axis, self.fit_axis):
+            toggle.setStyleSheet(compact_button(space(0.3), space(1.2), theme.pixels("small")))
+        self.controls.update_theme()
+        self.legend.updateGeometry()
+        self.bars.updateGeometry()
+        self.bars.update()
+        self._arrange()
+
+    # -- wide or narrow -----------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
+        super().resizeEvent(event)
+        self._arrange()
+
+    def minimumSizeHint(self) -> QSize:  # noqa: D102
+        return QSize(self.theme.space(50), self.theme.space(30))
+
+    def _arrange(self) -> None:
+        """Controls beside the chart where it is wide, below it where it is narrow."""
+        space = self.theme.space
+        beside = self.width() >= space(120)
+        if beside:
+            low = self.height() < self.controls.height_in(1) + space(3)
+            columns = 2 if low and self.width() >= space(190) else 1
+        else:
+            columns = 2 if self.width() >= space(95) else 1
+        self._content.setDirection(_direction(beside))
+        self.controls.arrange(columns)
+        width = self.controls.width_in(columns)
+        self.controls.setMinimumWidth(width if beside else 0)
+        self.controls.setMaximumWidth(width if beside else _UNBOUNDED)
+        chart = self.width() - (width if beside else 0) - space(7)
+        toggles = self.log_axis.sizeHint().width() + self.fit_axis.sizeHint().width() + space(2)
+        legend = self.legend.sizeHint().width()
+        wide = chart >= space(130)
+        self._choices.setDirection(_direction(chart >= legend + toggles))
+        self._top.setDirection(_direction(wide))
+        self._bottom.setDirection(_direction(wide))
+        # A height of its own, so that nothing moves while the pointer goes from bar to bar.
+        row = QFontMetrics(self.theme.mono("small")).lineSpacing()
+        self.reading.setFixedHeight(row * (1 if chart >= space(75) else 2) + 2)
+        align = Qt.AlignmentFlag.AlignRight if wide else Qt.AlignmentFlag.AlignLeft
+        self.rest_line.setAlignment(align | Qt.AlignmentFlag.AlignVCenter)
+
+
+def _direction(beside: bool) -> QBoxLayout.Direction:
+    return QBoxLayout.Direction.LeftToRight if beside else QBoxLayout.Direction.TopToBottom
+
+
+def _line(name: str, parent: QWidget) -> QLabel:
+    """A line of plain text that gives way instead of widening the panel."""
+    label = QLabel(parent)
+    label.setObjectName(name)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setProperty("role", "reading")
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    return label
+
+
+def _toggle(text: str, tooltip: str, parent: QWidget) -> QPushButton:
+    button = QPushButton(text, parent)
+    button.setObjectName(text.replace(" ", "_"))
+    button.setCheckable(True)
+    button.setToolTip(tooltip)
+    return button
+
+
+def _rest(content: BarContent) -> str:
+    """What is to be said of the tokens without a bar."""
+    if not content.rest_count:
+        return ""
+    return (
+        f"{content.rest_count:,} more tokens, {content.rest_kept:,} stay: "
+        f"{percent_text(content.rest_before)} → {percent_text(content.rest_after)}"
+    )
+
+
+def _short(piece: str) -> str:
+    return shorten(visible_piece(piece), _LONGEST_PIECE)
+
+
+def _facts(distribution: Distribution) -> str:
+    choices = distribution.effective_choices
+    stay = "1 token stays" if distribution.kept_count == 1 else f"{distribution.kept_count:,} tokens stay"
+    return (
+        f"whole vocabulary {distribution.ranked.vocabulary_size:,} · {stay} · "
+        f"mass cut {percent_text(distribution.mass_cut)} · entropy {distribution.entropy_bits:.2f} bits · "
+        f"{choices:.1f} effective choices"
+    )
+
+
+def _reading(bar: Bar) -> str:
+    after = exact_text(bar.after) if bar.kept else "cut"
+    return (
+        f"{_short(bar.piece)} · ID {bar.token_id} · rank {bar.rank:,} · "
+        f"model {exact_text(bar.before)} → {after}"
+    )

@@ -1,0 +1,211 @@
+"""Sliders and presets for how the next token is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from explorer.core.sampling import GREEDY, SamplingParams
+from explorer.panels.widgets.labelled_slider import LabelledSlider
+from explorer.panels.widgets.scale import Scale
+from explorer.panels.widgets.wrapping_layout import WrappingLayout
+from explorer.theme import Theme
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One slider: which field of `SamplingParams` it sets, and how.
+
+    Attributes
+    ----------
+    field, label, tooltip
+        The field's name, what it is called on screen, and what it does, for a beginner.
+    scale : Scale
+        Its range.
+    """
+
+    field: str
+    label: str
+    tooltip: str
+    scale: Scale
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Settings with a name and one line of why."""
+
+    name: str
+    why: str
+    params: SamplingParams
+
+
+SETTINGS = (
+    Setting(
+        "temperature",
+        "Temperature",
+        "Divides the logits. Below 1 sharpens, above 1 flattens; at the left end the most likely token is"
+        " always taken (greedy).",
+        Scale(0.05, 10.0, 0.05, 2, 0.0, "greedy", True, logarithmic=True, entry_low=0.0),
+    ),
+    Setting(
+        "top_k",
+        "Top-k",
+        "Keeps the k most likely tokens and cuts the rest. The right end is off: all stay.",
+        Scale(1, 2, 1, 0, None, "off", False, logarithmic=True),
+    ),
+    Setting(
+        "top_p",
+        "Top-p",
+        "Keeps the fewest most likely tokens that together reach this probability. The right end is off.",
+        Scale(0.0, 1.0, 0.01, 3, None, "off", False),
+    ),
+    Setting(
+        "min_p",
+        "Min-p",
+        "Keeps tokens that are at least this fraction as likely as the most likely one. The left end is off.",
+        Scale(0.001, 1.0, 0.01, 3, None, "off", True, logarithmic=True, entry_low=0.0),
+    ),
+)
+
+PRESETS = (
+    Preset("Greedy", "Always the most likely token: the same text every time.", GREEDY),
+    Preset(
+        "Focused",
+        "Sharpens what the model prefers and cuts the tail: few surprises.",
+        SamplingParams(0.6, top_p=0.9),
+    ),
+    Preset(
+        "Balanced",
+        "The model's own probabilities, without the unlikely tail.",
+        SamplingParams(1.0, top_p=0.95),
+    ),
+    Preset(
+        "Creative",
+        "Flattens, so that unlikely tokens get a chance; min-p keeps the hopeless ones out.",
+        SamplingParams(1.5, min_p=0.05),
+    ),
+)
+
+
+class SamplingControls(QWidget):
+    """The settings as sliders, and the presets.
+
+    Signals
+    -------
+    params_edited : SamplingParams
+        A person changed the settings; not emitted by `set_params`.
+    """
+
+    params_edited = Signal(object)
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.theme = theme
+        self._params = SamplingParams()
+        self.sliders: dict[str, LabelledSlider] = {}
+        for setting in SETTINGS:
+            slider = LabelledSlider(
+                theme, setting.field, setting.label, setting.scale, _default(setting), setting.tooltip, self
+            )
+            slider.value_edited.connect(
+                lambda value, field=setting.field: self._edit(self._params.with_changes(**{field: value}))
+            )
+            self.sliders[setting.field] = slider
+        self._grid = QGridLayout()
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._columns = 0
+        self.presets: dict[str, QPushButton] = {}
+        self._preset_row = WrappingLayout()
+        for preset in PRESETS:
+            button = QPushButton(preset.name, self)
+            button.setObjectName(f"preset_{preset.name.lower()}")
+            button.setCheckable(True)
+            button.setToolTip(f"{preset.why}\n{preset.params.summary}")
+            button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+            # A click sets the state, and the state says which preset is down.
+            button.clicked.connect(lambda _checked, preset=preset: self._edit(self._with_preset(preset)))
+            self.presets[preset.name] = button
+            self._preset_row.addWidget(button)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.addLayout(self._grid)
+        self._column.addLayout(self._preset_row)
+        self._column.addStretch(1)
+        self.update_theme()
+        self.arrange(1)
+
+    def set_params(self, params: SamplingParams) -> None:
+        """Show ``params``; nothing is emitted."""
+        self._params = params
+        for field, slider in self.sliders.items():
+            slider.set_value(getattr(params, field))
+        for preset in PRESETS:
+            self.presets[preset.name].setChecked(params == self._with_preset(preset))
+
+    def set_vocabulary_size(self, size: int) -> None:
+        """Let top-k run up to the whole vocabulary."""
+        scale = next(setting.scale for setting in SETTINGS if setting.field == "top_k")
+        self.sliders["top_k"].set_scale(replace(scale, high=max(1, size)))
+
+    def arrange(self, columns: int) -> None:
+        """Lay the sliders out in so many columns."""
+        if columns == self._columns:
+            return
+        self._columns = columns
+        rows = -(-len(self.sliders) // columns)
+        for index, slider in enumerate(self.sliders.values()):
+            self._grid.addWidget(slider, index % rows, index // rows)
+        for column in range(self._grid.columnCount()):
+            self._grid.setColumnStretch(column, 1 if column < columns else 0)
+
+    def width_in(self, columns: int) -> int:
+        """How wide it wants to be with the sliders in so many columns and the presets in one row."""
+        buttons = [button.sizeHint().width() for button in self.presets.values()]
+        row = sum(buttons) + (len(buttons) - 1) * self._preset_row.spacing()
+        return max(row, self.theme.space(52) * columns + self._grid.horizontalSpacing() * (columns - 1))
+
+    def height_in(self, columns: int) -> int:
+        """How high it is with the sliders in so many columns and the presets in one row."""
+        rows = -(-len(self.sliders) // columns)
+        slider = next(iter(self.sliders.values())).sizeHint().height()
+        button = next(iter(self.presets.values())).sizeHint().height()
+        return rows * (slider + self._grid.verticalSpacing()) + button + self._column.spacing()
+
+    def update_theme(self) -> None:
+        """Sizes changed."""
+        theme = self.theme
+        self._grid.setVerticalSpacing(theme.space(0.5))
+        self._grid.setHorizontalSpacing(theme.space(4))
+        self._column.setSpacing(theme.space(1.5))
+        self._preset_row.setSpacing(theme.space(1))
+        for button in self.presets.values():
+            button.setStyleSheet(compact_button(theme.space(0.6), theme.space(1.4), theme.pixels("body")))
+        for slider in self.sliders.values():
+            slider.update_theme()
+        widest = max(slider.label.sizeHint().width() for slider in self.sliders.values())
+        for slider in self.sliders.values():
+            slider.set_label_width(widest)
+
+    def _with_preset(self, preset: Preset) -> SamplingParams:
+        """The settings in force with the preset's shape; penalties and seed stay."""
+        names = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+        return self._params.with_changes(**{name: getattr(preset.params, name) for name in names})
+
+    def _edit(self, params: SamplingParams) -> None:
+        self.set_params(params)
+        self.params_edited.emit(params)
+
+
+def _default(setting: Setting) -> float | None:
+    value: float | None = getattr(SamplingParams(), setting.field)
+    return value
+
+
+def compact_button(vertical: int, horizontal: int, pixels: int) -> str:
+    """A style with this padding and text height whose text is as wide when checked as when not."""
+    return (
+        f"QPushButton {{ padding: {vertical}px {horizontal}px; font-size: {pixels}px; }}"
+        " QPushButton:checked { font-weight: 400; }"
+    )
