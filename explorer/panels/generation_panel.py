@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from explorer.app.state import AppState
@@ -11,7 +12,12 @@ from explorer.panels.widgets.step_strip import StepStrip
 from explorer.panels.widgets.step_timeline import StepTimeline
 from explorer.theme import Theme
 
-LEGEND = "bars: the model's own probabilities (T = 1, nothing cut)"
+# What the bars mean, in as many words as there is room for.
+LEGENDS = (
+    "bars: the model's own probabilities (temperature 1, nothing cut)",
+    "bars: model's own probabilities (T = 1)",
+    "bars: model's own, T = 1",
+)
 
 
 class GenerationPanel(Panel):
@@ -24,16 +30,17 @@ class GenerationPanel(Panel):
         super().__init__(state, theme, parent)
         self._strip = StepStrip(state, theme, self.body)
         self._timeline = StepTimeline(state, theme, self.body)
-        self._legend = QLabel(LEGEND, self.body)
+        self._legend = QLabel(self.body)
         self._legend.setTextFormat(Qt.TextFormat.PlainText)
         self._legend.setProperty("role", "facts")
-        self._legend.setWordWrap(True)
+        self._legend.setMinimumWidth(1)
         self._layout = QVBoxLayout(self.body)
         self._layout.addWidget(self._strip, 1)
         self._layout.addWidget(self._timeline)
         self._layout.addWidget(self._legend)
         self.body.installEventFilter(self)
 
+        state.model_changed.connect(self._update_hint)
         state.run_changed.connect(self._update_run)
         state.viewed_step_changed.connect(self._update_viewed_step)
         for signal in (
@@ -51,7 +58,7 @@ class GenerationPanel(Panel):
         self._strip.show_run(run)
         self._timeline.show_run(run)
         self._update_room()
-        self.show_hint("" if run is not None else "Type a sentence, then press Step.")
+        self._update_hint()
         if run is None:
             self.set_facts("")
             return
@@ -62,6 +69,17 @@ class GenerationPanel(Panel):
         if run.stop_reason is not None:
             facts.append(f"ended: {run.stop_reason}")
         self.set_facts(" · ".join(facts))
+
+    def _update_hint(self) -> None:
+        model = self.state.model
+        if self.state.run is not None:
+            self.show_hint("")
+        elif model is not None and model.family == "encoder-only":
+            self.show_hint(
+                "This model has an encoder only: it fills in masked tokens and has no decoding loop."
+            )
+        else:
+            self.show_hint("Type a sentence, then press Step.")
 
     def _update_emphasis(self) -> None:
         self._strip.repaint_cards()
@@ -84,10 +102,17 @@ class GenerationPanel(Panel):
         self._update_room()
 
     def _update_room(self) -> None:
-        """Show the timeline where the cards keep room for their fewest alternatives beside it."""
-        needed = self._strip.sizeHint().height() + self._timeline.sizeHint().height()
-        needed += self._legend.sizeHint().height() + 4 * self.theme.space(0.5)
-        self._timeline.setVisible(self._timeline.count > 0 and self.body.height() >= needed)
+        """Leave the cards room for their fewest alternatives; the legend and the timeline have the rest."""
+        metrics = QFontMetrics(self.theme.prose("small"))
+        width = self.body.width() - 2 * self.theme.space(1)
+        fitting = [text for text in LEGENDS if metrics.horizontalAdvance(text) <= width]
+        self._legend.setText(fitting[0] if fitting else "")
+        gap = self.theme.space(0.5)
+        spare = self.body.height() - self._strip.sizeHint().height() - 2 * gap
+        spare -= self._legend.sizeHint().height() + gap
+        self._legend.setVisible(bool(fitting) and spare >= 0)
+        spare -= self._timeline.sizeHint().height() + gap
+        self._timeline.setVisible(self._timeline.count > 0 and spare >= 0)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102
         if watched is self.body and event.type() == QEvent.Type.Resize:

@@ -54,6 +54,7 @@ class TokenPanel(Panel):
         self.body.installEventFilter(self)
 
         state.model_changed.connect(self._update_source)
+        state.model_changed.connect(self._update_generated)
         state.source_changed.connect(self._update_source)
         state.run_changed.connect(self._update_generated)
         state.stale_changed.connect(self._update_stale)
@@ -92,7 +93,7 @@ class TokenPanel(Panel):
         if run is not None:
             chips += [_start_chip(i, token) for i, token in enumerate(run.start_tokens)]
             chips += [_chip(TokenRef("generated", step.index), step.token) for step in run.steps]
-        if run is None or not run.finished:
+        if self._can_write and (run is None or not run.finished):
             chips.append(_TO_COME)
         grew = len(chips) > len(self._generated_strip.chips)
         self._generated_strip.set_chips(chips)
@@ -148,6 +149,10 @@ class TokenPanel(Panel):
         self._source_line.update()
         self._update_stale()
 
+    @property
+    def _can_write(self) -> bool:
+        return self.state.model is None or self.state.model.family != "encoder-only"
+
     # -- what they share --------------------------------------------------------------------------
 
     def _update_cut(self) -> None:
@@ -175,6 +180,8 @@ class TokenPanel(Panel):
         note = ""
         if self.state.stale:
             note = "of the text before; Step begins anew"
+        elif not self._can_write:
+            note = "nothing: this model has an encoder only"
         elif run is None or not run.steps:
             note = "press Step to write the first token"
         self._generated_note.setText(note)

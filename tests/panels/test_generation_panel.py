@@ -20,7 +20,7 @@ from explorer.panels.widgets.force_menu import ForceMenu
 from explorer.panels.widgets.step_card import CardPainter, how_chosen
 from explorer.panels.widgets.step_strip import StepStrip, card_after, cards_before
 from explorer.theme import Theme
-from tests.support import VOCABULARY, fill, make_run
+from tests.support import VOCABULARY, fill, make_model, make_run
 
 
 @pytest.fixture
@@ -86,6 +86,25 @@ def test_that_without_a_run_the_panel_says_what_to_do(panel: GenerationPanel, st
     assert label.text() == "Type a sentence, then press Step."
     fill(state)
     assert panel._stack.currentWidget() is panel.body
+
+
+def test_that_an_encoder_only_model_is_said_to_have_no_steps(panel: GenerationPanel, state: AppState) -> None:
+    state.set_model(dataclasses.replace(make_model(), family="encoder-only", layers={"encoder": 3}))
+    label = panel._hint.findChild(QLabel)
+    assert label is not None
+    assert "encoder only" in label.text()
+
+
+def test_that_the_bars_are_explained_in_as_many_words_as_fit(panel: GenerationPanel, state: AppState) -> None:
+    fill(state)
+    for width, words in (
+        (900, "temperature 1, nothing cut"),
+        (300, "own probabilities"),
+        (200, "own, T = 1"),
+    ):
+        panel.resize(width, 300)
+        assert words in panel._legend.text()
+        assert panel._legend.sizeHint().width() <= width
 
 
 def test_that_the_loop_begins_with_the_encoders_output_and_the_start_token() -> None:

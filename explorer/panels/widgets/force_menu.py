@@ -35,6 +35,7 @@ class ForceMenu(QMenu):
             piece = shorten(visible_piece(state.piece(token_id)), 40)
             # An ampersand would be taken for a mnemonic, a tab for a shortcut column.
             action = self.addAction(f"{rank}   {piece.replace('&', '&&')}\t{probability_text(probability)}")
+            action.setFont(theme.mono())
             action.setToolTip(f"token ID {token_id}")
             action.triggered.connect(
                 lambda _checked=False, token_id=token_id: self.token_chosen.emit(token_id)

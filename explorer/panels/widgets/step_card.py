@@ -214,7 +214,7 @@ class CardPainter:
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRoundedRect(QRectF(bar).adjusted(1, 1, -1, -1), 3, 3)
         self.write(painter, row, str(part.rank), self.number_font, theme.color("muted"))
-        self._paint_token(painter, bar.adjusted(theme.space(0.7), 0, -self.pad, 0), part, self.piece_font)
+        self._paint_token(painter, bar.adjusted(self.pad, 0, -self.pad, 0), part, self.piece_font)
 
     def _paint_bar(
         self, painter: QPainter, rect: QRect, probability: float, color: QColor, ground: QColor
