@@ -1,78 +1,63 @@
-"""The input-embedding matrix as a space: exact cosines, angles, neighbours and principal components.
-
-Everything is computed on the matrix's own device, in float32 or better whatever the weights are
-stored in, over the whole vocabulary; nothing is sampled.
-"""
+"""The input-embedding matrix as a space: exact components, neighbours and analogies on its device."""
 
 from __future__ import annotations
 
-import math
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
-import scipy.sparse.linalg
 import torch
 
+from explorer.core import geometry
+from explorer.core.geometry import PrincipalComponents
 from explorer.core.records import PairReading, TokenCloud
 
+Metric = Literal["cosine", "euclidean"]
 Word = str | int
 Neighbour = tuple[int, str, float]
-Metric = Literal["cosine", "euclidean"]
 
-_CHUNK_BYTES = 64 * 2**20
-# Candidates beyond the asked-for number, ranked again in float64: float32 may swap near-ties.
-_MARGIN = 16
-_CLOUD_COMPONENTS = 3
+# Rows are converted and multiplied in pieces of this size: large enough for BLAS, small beside any matrix.
+CHUNK_BYTES = 32 * 2**20
+# The view lets a person choose among so many axes.
+CLOUD_COMPONENTS = 10
+# Below this width a full decomposition is faster than a few Lanczos steps, and never fails.
+FULL_DECOMPOSITION_WIDTH = 384
+# Candidates beyond the wanted ones that are ranked again in float64, so that rounding decides nothing.
+MARGIN = 64
+# Marks that tokenizers put in front of a piece: a word's start (SentencePiece, byte-level BPE, RoBERTa) or,
+# for WordPiece, its continuation.
+WORD_MARKS = ("▁", "Ġ", "##")
 
 
-@dataclass(frozen=True, eq=False)
-class PrincipalComponents:
-    """Exact principal components of the whole vocabulary.
-
-    Attributes
-    ----------
-    coordinates : numpy.ndarray
-        (V, components) float32: centred vectors along the axes.
-    explained_variance_ratio : numpy.ndarray
-        (components,) float64: share of the total variance.
-    axes : numpy.ndarray
-        (components, D) float64, orthonormal. Sign rule: each axis's entry of largest magnitude is
-        positive.
-    mean : numpy.ndarray
-        (D,) float64: what was subtracted.
-    """
-
-    coordinates: npt.NDArray[np.float32]
-    explained_variance_ratio: npt.NDArray[np.float64]
-    axes: npt.NDArray[np.float64]
-    mean: npt.NDArray[np.float64]
+class EmbeddingError(ValueError):
+    """A word or a matrix that cannot be used; the message is one sentence for a person."""
 
 
 class EmbeddingSpace:
-    """A vocabulary's vectors and what can be measured among them.
+    """A vocabulary's vectors, on the device that they are on, in the numbers that they have.
+
+    Words are resolved to the one token that the tokenizer makes of them inside a sentence: the form with
+    a word-start mark (``▁king``, ``Ġking``) is preferred, then the word as it stands. A piece with its
+    mark (``▁king``, ``##ing``) or a special token means itself. A token id always means its row.
+
+    bfloat16 and float16 are computed in float32, sums and angles in float64. Nothing here copies the
+    matrix: whatever needs other numbers converts one chunk of `CHUNK_BYTES` at a time.
 
     Parameters
     ----------
     matrix : torch.Tensor
-        (V, D) in any floating dtype, on any device. Not copied.
+        (V, D), any float dtype, on any device.
     pieces : sequence of str
-        (V,) piece of each row.
+        (V,) piece of each token id.
     special_ids : frozenset of int
         The tokenizer's special tokens.
     encode : callable
-        Token IDs of a text without special tokens.
-
-    Notes
-    -----
-    A word may be given as text or as a token ID. Text must be one token: as at the start of a word
-    inside a sentence (``▁king``, ``Ġking``) if the tokenizer has it so, else as it stands, else as a
-    literal piece.
+        Token ids of a text without special tokens.
     """
 
     def __init__(
@@ -82,252 +67,352 @@ class EmbeddingSpace:
         special_ids: frozenset[int],
         encode: Callable[[str], Sequence[int]],
     ) -> None:
-        self.matrix = matrix
+        if matrix.dim() != 2 or 0 in matrix.shape:
+            raise EmbeddingError(f"An embedding matrix has rows and columns; this has {tuple(matrix.shape)}.")
+        if len(pieces) != matrix.shape[0]:
+            raise EmbeddingError(f"There are {len(pieces)} pieces for {matrix.shape[0]} embedding rows.")
+        self.matrix = matrix.detach()
         self.pieces = tuple(pieces)
         self.special_ids = special_ids
         self._encode = encode
-        self._components: dict[int, PrincipalComponents] = {}
+        self._pca: PrincipalComponents | None = None
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(V, D): tokens and dimensions."""
-        rows, dimensions = self.matrix.shape
-        return int(rows), int(dimensions)
+    def size(self) -> int:
+        """Rows: tokens of the vocabulary."""
+        return int(self.matrix.shape[0])
 
-    # -- words ----------------------------------------------------------------------------------
+    @property
+    def dimensions(self) -> int:
+        """Columns: dimensions of the full space."""
+        return int(self.matrix.shape[1])
+
+    # -- words ------------------------------------------------------------------------------------
 
     def token_id(self, word: Word) -> int:
-        """The row of ``word``.
+        """The row that a word or token id stands for.
 
         Raises
         ------
-        ValueError
-            It is several tokens (the message lists them) or no row of the matrix.
+        EmbeddingError
+            A word of several tokens (the message lists their pieces), an unknown word, or an id out of
+            range.
         """
-        if not isinstance(word, str):
-            index = int(word)
-            if not 0 <= index < self.shape[0]:
-                raise ValueError(f"There is no token {index}: IDs go from 0 to {self.shape[0] - 1}.")
-            return index
-        forms = [list(self._encode(f" {word}")), list(self._encode(word))] if word.strip() else []
-        for ids in forms:
-            if len(ids) == 1:
-                return ids[0]
-        if word in self._ids_of_pieces:
-            return self._ids_of_pieces[word]
-        if not forms or not forms[-1]:
-            raise ValueError(f"{word!r} is no token.")
-        shown = " ".join(self.pieces[i] for i in forms[-1])
-        raise ValueError(
-            f"{word!r} is not one token but {len(forms[-1])}: {shown}. Compare its tokens one by one."
-        )
-
-    @cached_property
-    def _ids_of_pieces(self) -> dict[str, int]:
-        return {piece: index for index, piece in reversed(list(enumerate(self.pieces)))}
+        if isinstance(word, str):
+            return self._id_of_word(word)
+        try:
+            token_id = operator.index(word)
+        except TypeError:
+            raise EmbeddingError(f"A word or a token id is needed, not {word!r}.") from None
+        if not 0 <= token_id < self.size:
+            raise EmbeddingError(f"There is no token id {word}: the vocabulary has {self.size} tokens.")
+        return token_id
 
     def vector(self, word: Word) -> npt.NDArray[np.float64]:
-        """(D,) float64: the row itself."""
-        row: npt.NDArray[np.float64] = self.matrix[self.token_id(word)].double().cpu().numpy()
-        return row
+        """(D,) float64 vector of a word or token id."""
+        return np.asarray(self._rows([self.token_id(word)])[0])
 
-    # -- measures --------------------------------------------------------------------------------
+    # -- two tokens -------------------------------------------------------------------------------
 
     def cosine(self, first: Word, second: Word) -> float:
-        """Cosine of two vectors in the full space, in float64. O(D).
-
-        Raises
-        ------
-        ValueError
-            A word is not one token, or its vector is zero and has no direction.
-        """
-        reading = self.pair(self.token_id(first), self.token_id(second))
-        for token_id, norm in zip(reading.token_ids, reading.norms, strict=True):
-            if norm == 0:
-                raise ValueError(f"The vector of {self.pieces[token_id]!r} is zero: it has no direction.")
-        return reading.cosine
+        """Cosine of two tokens in the full space; NaN where a vector is zero."""
+        return geometry.cosine(self.vector(first), self.vector(second))
 
     def angle(self, first: Word, second: Word) -> float:
-        """Angle between two vectors in the full space, in degrees; see `cosine`."""
-        return math.degrees(math.acos(self.cosine(first, second)))
+        """Angle of two tokens in the full space, in degrees; NaN where a vector is zero."""
+        return geometry.angle_degrees(self.vector(first), self.vector(second))
 
-    def pair(self, first: int, second: int) -> PairReading:
-        """Compare two tokens in the full space, in float64. O(D)."""
-        a, b = self.vector(first), self.vector(second)
-        norm_a, norm_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
-        dot = float(a @ b)
-        cosine = min(1.0, max(-1.0, dot / norm_a / norm_b)) if norm_a and norm_b else math.nan
-        angle = math.nan if math.isnan(cosine) else math.degrees(math.acos(cosine))
+    def pair(self, first: Word, second: Word) -> PairReading:
+        """Everything that the angle tool shows of two tokens, computed in float64."""
+        ids = (self.token_id(first), self.token_id(second))
+        a, b = self._rows(list(ids))
         return PairReading(
-            (first, second), cosine, angle, dot, float(np.linalg.norm(a - b)), (norm_a, norm_b)
+            token_ids=ids,
+            cosine=geometry.cosine(a, b),
+            angle_degrees=geometry.angle_degrees(a, b),
+            dot=float(a @ b),
+            distance=float(np.linalg.norm(a - b)),
+            norms=(float(np.linalg.norm(a)), float(np.linalg.norm(b))),
         )
+
+    # -- the whole vocabulary ---------------------------------------------------------------------
 
     @cached_property
     def norms(self) -> npt.NDArray[np.float32]:
-        """(V,) float32 Euclidean lengths. O(V D) once; one chunk of extra memory."""
-        norms: npt.NDArray[np.float32] = self._norms.cpu().numpy()
-        return norms
+        """(V,) float32 Euclidean lengths; one pass over the matrix, kept."""
+        return np.concatenate([chunk.norm(dim=1).cpu().numpy() for _, chunk in self._chunks()])
 
-    @cached_property
-    def _norms(self) -> torch.Tensor:
-        norms = torch.cat([torch.linalg.vector_norm(chunk, dim=1) for chunk in self._chunks()])
-        bad = int((~torch.isfinite(norms)).sum())
-        if bad:
-            first = int((~torch.isfinite(norms)).nonzero()[0])
-            raise ValueError(
-                f"The embedding matrix holds NaN or infinite numbers in {bad} of {norms.numel()} rows "
-                f"(first: token {first}): the checkpoint is damaged."
-            )
-        return norms
+    def cosines(self, vector: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """(V,) float32 cosine of every token with a (D,) vector; NaN for zero vectors. O(V D)."""
+        query = np.asarray(vector, dtype=np.float64)
+        length = float(np.linalg.norm(query))
+        if length == 0.0:
+            return np.full(self.size, np.nan, dtype=np.float32)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.clip(self._products(query / length) / self.norms, -1.0, 1.0))
 
     def neighbours(self, word: Word, count: int = 10, metric: Metric = "cosine") -> list[Neighbour]:
-        """The nearest tokens over the whole vocabulary, exact; the word itself is left out.
+        """Nearest tokens, exact over the whole vocabulary; the token itself is left out.
+
+        Streams over the matrix once, O(V D), with no copy of it. The best are ranked again in float64;
+        equal ones come in order of their ids.
+
+        Parameters
+        ----------
+        word : str or int
+            A word or a token id.
+        count : int
+            How many.
+        metric : str
+            ``cosine``, or ``euclidean`` for distances.
 
         Returns
         -------
         list of (token_id, piece, value)
-            Nearest first; the value is the cosine, or for ``euclidean`` the distance.
-
-        Notes
-        -----
-        O(V D) time: one pass over the matrix, which is not copied (half-precision weights pass
-        through float32 in chunks of 64 MiB).
+            The value is the cosine, largest first; for ``euclidean`` the distance, smallest first.
         """
-        token_id = self.token_id(word)
         if metric not in ("cosine", "euclidean"):
-            raise ValueError(f"The metric is cosine or euclidean, not {metric!r}.")
-        return self._nearest(self.vector(token_id), {token_id}, count, metric)
+            raise EmbeddingError(f"There is no metric called {metric!r}; use cosine or euclidean.")
+        token_id = self.token_id(word)
+        return self._nearest(self.vector(token_id), count, frozenset({token_id}), metric)
 
-    def analogy(self, plus: Sequence[Word], minus: Sequence[Word] = (), count: int = 10) -> list[Neighbour]:
-        """Tokens nearest by cosine to the sum of ``plus`` less the sum of ``minus``; the inputs are left out.
-
-        The arithmetic is on the raw vectors: ``king + woman - man``.
-        """
-        if not plus and not minus:
-            raise ValueError("Give at least one word to add or to subtract.")
-        added, taken = [self.token_id(word) for word in plus], [self.token_id(word) for word in minus]
-        target = np.zeros(self.shape[1])
-        for token_id in added:
-            target += self.vector(token_id)
-        for token_id in taken:
-            target -= self.vector(token_id)
-        return self._nearest(target, {*added, *taken}, count, "cosine")
-
-    def _nearest(
-        self, target: npt.NDArray[np.float64], exclude: set[int], count: int, metric: Metric
+    def analogy(
+        self, positive: Sequence[Word], negative: Sequence[Word] = (), count: int = 10
     ) -> list[Neighbour]:
-        if not np.any(target) and metric == "cosine":
-            raise ValueError("The vector is zero: it has no direction, so nothing is nearest to it.")
-        query = torch.from_numpy(target).to(self.matrix.device, torch.float32)
-        dots = torch.cat([chunk @ query for chunk in self._chunks()])  # (V,)
-        norms = self._norms
-        # Larger is nearer. Zero vectors have no direction: no cosine.
-        score = (
-            torch.where(norms > 0, dots / norms, -torch.inf) if metric == "cosine" else 2 * dots - norms**2
-        )
-        score[list(exclude)] = -torch.inf
-        candidates = torch.topk(score, min(count + _MARGIN, score.numel())).indices
-        candidates = candidates[torch.isfinite(score[candidates])]
-        rows = self.matrix[candidates].double().cpu().numpy()
-        if metric == "cosine":
-            values = rows @ target / np.linalg.norm(rows, axis=1) / np.linalg.norm(target)
-            order = np.argsort(-values, kind="stable")
-        else:
-            values = np.linalg.norm(rows - target, axis=1)
-            order = np.argsort(values, kind="stable")
-        ids = candidates.cpu().numpy()
-        return [(int(ids[i]), self.pieces[int(ids[i])], float(values[i])) for i in order[:count]]
+        """Tokens nearest by cosine to a sum of vectors, e.g. king + woman - man; the inputs are left out.
 
-    # -- principal components -----------------------------------------------------------------------
+        The vectors are added as the model holds them, not normalised first. See `neighbours` for cost,
+        order and what is returned.
+        """
+        plus, minus = [self.token_id(word) for word in positive], [self.token_id(word) for word in negative]
+        if not plus and not minus:
+            raise EmbeddingError("An analogy needs at least one word.")
+        target = self._rows(plus).sum(axis=0) - self._rows(minus).sum(axis=0)
+        return self._nearest(target, count, frozenset(plus + minus), "cosine")
 
-    def pca(self, components: int = _CLOUD_COMPONENTS) -> PrincipalComponents:
-        """Exact principal components of the whole vocabulary, computed on the matrix's device.
+    def pca(self, components: int = 3) -> PrincipalComponents:
+        """Exact principal components of the whole vocabulary, on the matrix's device.
 
-        The covariance is accumulated in float64 from centred chunks, its leading eigenvectors are
-        found by Lanczos iteration to machine precision (ARPACK), and the matrix is projected in
-        chunks: O(V D²) time, two chunks of 64 MiB and two D x D float64 matrices of extra memory.
+        The mean is taken in float64; X'X of the centred rows is taken chunk by chunk in float32 and
+        summed in float64; then the leading eigenvectors. Memory: one chunk and three D x D squares
+        beside the matrix. Sign rule: the entry of largest magnitude of each axis is positive.
 
         Raises
         ------
-        ValueError
-            ``components`` is below 1 or beyond min(V, D), or the matrix holds NaN.
+        EmbeddingError
+            More components than min(V, D), or entries of the matrix that are not finite.
         """
-        rows, dimensions = self.shape
-        if not 1 <= components <= min(rows, dimensions):
-            raise ValueError(
-                f"There are {min(rows, dimensions)} principal components of {rows} vectors of {dimensions} "
-                f"dimensions, not {components}."
+        limit = min(self.size, self.dimensions)
+        if not 1 <= components <= limit:
+            raise EmbeddingError(
+                f"There are 1 to {limit} principal components of {self.size} vectors of "
+                f"{self.dimensions} dimensions; {components} were asked for."
             )
-        if components not in self._components:
-            self._components[components] = self._compute_pca(components)
-        return self._components[components]
+        known = self._pca
+        if known is None or len(known.components) < components:
+            # A few more cost nothing, and another choice of axes is then there at once.
+            known = self._pca = self._compute_pca(min(limit, max(components, CLOUD_COMPONENTS)))
+        if len(known.components) == components:
+            return known
+        return PrincipalComponents(
+            known.coordinates[:, :components],
+            known.components[:components],
+            known.mean,
+            known.explained_variance[:components],
+            known.explained_variance_ratio[:components],
+        )
 
-    def _compute_pca(self, components: int) -> PrincipalComponents:
-        rows, dimensions = self.shape
-        _ = self._norms  # says so when the matrix holds NaN
-        device = self.matrix.device
-        wide = torch.float64 if device.type != "mps" else torch.float32
-        total = torch.zeros(dimensions, dtype=wide, device=device)
-        for chunk in self._chunks():
-            total += chunk.sum(dim=0, dtype=wide)
-        mean = total / rows
-        gram = torch.zeros(dimensions, dimensions, dtype=wide, device=device)
-        for chunk in self._chunks():
-            centred = chunk - mean.to(chunk.dtype)
-            gram += (centred.T @ centred).to(wide)
-        covariance = gram.double().cpu().numpy() / max(1, rows - 1)
-        variances, axes = _leading_eigenpairs(covariance, components)
-        projection = torch.from_numpy(axes.T).to(device, torch.float32)
-        centre = mean.float()
-        coordinates = torch.cat([(chunk - centre) @ projection for chunk in self._chunks()]).cpu().numpy()
-        trace = float(np.trace(covariance))
-        ratio = variances / trace if trace > 0 else np.zeros(components)
-        return PrincipalComponents(coordinates, ratio, axes, mean.double().cpu().numpy())
+    def project(self, vectors: Any, components: int = 3) -> npt.NDArray[np.float32]:
+        """Coordinates (n, components) of any (n, D) vectors, arrays or tensors, in the vocabulary's axes."""
+        if isinstance(vectors, torch.Tensor):
+            vectors = vectors.detach().to("cpu", torch.float64).numpy()
+        return self.pca(components).project(vectors)
 
-    def project(self, vectors: npt.ArrayLike, components: int = _CLOUD_COMPONENTS) -> npt.NDArray[np.float64]:
-        """Coordinates (n, components) of any vectors (n, D) in the vocabulary's principal axes."""
-        pca = self.pca(components)
-        projected: npt.NDArray[np.float64] = (np.asarray(vectors, dtype=np.float64) - pca.mean) @ pca.axes.T
-        return projected
-
-    def cloud(self, components: int = _CLOUD_COMPONENTS) -> TokenCloud:
-        """The whole vocabulary as the window shows it; missing axes of a tiny space are filled with zeros."""
+    def cloud(self) -> TokenCloud:
+        """The whole vocabulary as the window draws it, in up to `CLOUD_COMPONENTS` axes."""
         started = time.perf_counter()
-        pca = self.pca(min(components, *self.shape))
-        missing = components - pca.axes.shape[0]
+        pca = self.pca(min(CLOUD_COMPONENTS, self.size, self.dimensions))
         return TokenCloud(
             pieces=self.pieces,
             special_ids=self.special_ids,
-            coordinates=np.pad(pca.coordinates, ((0, 0), (0, missing))),
-            explained_variance_ratio=np.pad(pca.explained_variance_ratio, (0, missing)),
+            coordinates=pca.coordinates,
+            explained_variance_ratio=pca.explained_variance_ratio,
             norms=self.norms,
-            origin=np.pad(-(pca.axes @ pca.mean), (0, missing)).astype(np.float32),
-            dimensions=self.shape[1],
+            origin=pca.origin,
+            dimensions=self.dimensions,
             seconds=time.perf_counter() - started,
         )
 
-    def _chunks(self) -> Iterator[torch.Tensor]:
-        """The matrix in float32, some rows at a time; float32 weights are views, not copies."""
-        step = max(1, _CHUNK_BYTES // (4 * self.shape[1]))
-        for start in range(0, self.shape[0], step):
-            yield self.matrix[start : start + step].float()
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _id_of_word(self, word: str) -> int:
+        if word.startswith(WORD_MARKS) and word in self._id_of_piece:
+            return self._id_of_piece[word]
+        for text in (f" {word}", word):
+            ids = list(self._encode(text)) if word.strip() else []
+            # An unknown word may come out as one token, which is the tokenizer's word for "unknown".
+            if len(ids) == 1 and (ids[0] not in self.special_ids or self.pieces[ids[0]] == word):
+                return int(ids[0])
+        if word in self._id_of_piece:
+            return self._id_of_piece[word]
+        ids = list(self._encode(word)) if word.strip() else []
+        if len(ids) > 1:
+            pieces = " ".join(self.pieces[i] for i in ids)
+            raise EmbeddingError(f"{word!r} is {len(ids)} tokens ({pieces}), not one; give one of them.")
+        raise EmbeddingError(f"{word!r} is not in the vocabulary.")
+
+    @cached_property
+    def _id_of_piece(self) -> dict[str, int]:
+        # Backwards, so that of two equal pieces the lower id wins.
+        return {piece: i for i, piece in reversed(list(enumerate(self.pieces)))}
+
+    def _rows(self, ids: list[int]) -> npt.NDArray[np.float64]:
+        rows = self.matrix[torch.as_tensor(ids, dtype=torch.long, device=self.matrix.device)]
+        return rows.to("cpu").to(torch.float64).numpy()
+
+    def _chunks(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """(first row, rows in float32 or the matrix's own float64), in order."""
+        rows = max(1, CHUNK_BYTES // (4 * self.dimensions))
+        for start in range(0, self.size, rows):
+            chunk = self.matrix[start : start + rows]
+            yield start, chunk if chunk.dtype in (torch.float32, torch.float64) else chunk.float()
+
+    def _products(self, query: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """(V,) float32 dot product of every row with a (D,) query."""
+        dtype = torch.float64 if self.matrix.dtype == torch.float64 else torch.float32
+        vector = torch.from_numpy(query).to(dtype).to(self.matrix.device)
+        with _full_precision():
+            if self.matrix.dtype == dtype:
+                return (self.matrix @ vector).float().cpu().numpy()
+            return np.concatenate([(chunk @ vector).cpu().numpy() for _, chunk in self._chunks()])
+
+    def _check_finite(self) -> None:
+        bad = np.flatnonzero(~np.isfinite(self.norms))
+        if bad.size:
+            first = int(bad[0])
+            raise EmbeddingError(
+                f"The embedding matrix holds numbers that are not finite in {bad.size} of {self.size} rows "
+                f"(first: token {first}, {self.pieces[first]!r}): the checkpoint is damaged."
+            )
+
+    def _nearest(
+        self, query: npt.NDArray[np.float64], count: int, left_out: frozenset[int], metric: Metric
+    ) -> list[Neighbour]:
+        self._check_finite()
+        length = float(np.linalg.norm(query))
+        if metric == "cosine" and length == 0.0:
+            raise EmbeddingError("The zero vector has no direction, so that it has no nearest by cosine.")
+        # By distance: |x - q|² less the constant |q|², which changes no order.
+        scores = self.cosines(query) if metric == "cosine" else 2.0 * self._products(query) - self.norms**2
+        scores = np.where(np.isnan(scores), -np.inf, scores)
+        scores[list(left_out)] = -np.inf
+        wanted = min(max(count, 0), int(np.isfinite(scores).sum()))
+        if wanted == 0:
+            return []
+        best = self._candidates(scores, wanted)
+        rows = self._rows(best.tolist())
+        if metric == "cosine":
+            exact = np.clip(rows @ query / (np.linalg.norm(rows, axis=1) * length), -1.0, 1.0)
+            order = np.lexsort((best, -exact))
+        else:
+            exact = np.linalg.norm(rows - query, axis=1)
+            order = np.lexsort((best, exact))
+        return [(int(best[i]), self.pieces[best[i]], float(exact[i])) for i in order[:wanted]]
+
+    @staticmethod
+    def _candidates(scores: npt.NDArray[np.float32], wanted: int) -> npt.NDArray[np.intp]:
+        """The best few and all that rounding could have kept from them. O(V)."""
+        take = min(len(scores), wanted + MARGIN)
+        bound = np.partition(scores, len(scores) - take)[len(scores) - take]
+        return np.flatnonzero(scores >= max(bound, np.finfo(np.float32).min))
+
+    def _compute_pca(self, components: int) -> PrincipalComponents:
+        self._check_finite()
+        with _full_precision():
+            mean = self._mean()
+            scatter = self._scatter(mean)
+            variances, axes = _leading(scatter, components)
+            total = float(torch.trace(scatter))
+            coordinates = self._coordinates(mean, axes)
+        freedom = max(1, self.size - 1)
+        ratio = variances / total if total > 0.0 else np.zeros(components)
+        return PrincipalComponents(coordinates, axes, mean.cpu().numpy(), variances / freedom, ratio)
+
+    @property
+    def _accumulator(self) -> torch.device:
+        # Apple's GPUs have no float64.
+        return torch.device("cpu") if self.matrix.device.type == "mps" else self.matrix.device
+
+    def _mean(self) -> torch.Tensor:
+        total = torch.zeros(self.dimensions, dtype=torch.float64, device=self._accumulator)
+        for _, chunk in self._chunks():
+            if chunk.device == self._accumulator:
+                total += chunk.sum(dim=0, dtype=torch.float64)
+            else:
+                total += chunk.sum(dim=0).to(self._accumulator).double()
+        return total / self.size
+
+    def _scatter(self, mean: torch.Tensor) -> torch.Tensor:
+        """(D, D) float64 sum of outer products of the centred rows."""
+        total = torch.zeros((self.dimensions,) * 2, dtype=torch.float64, device=self._accumulator)
+        for _, chunk in self._chunks():
+            centred = chunk - mean.to(chunk.dtype).to(chunk.device)
+            if chunk.device.type == "cpu" and torch.get_num_threads() <= 2:
+                # numpy sees that both factors are one matrix and does half of the work (BLAS syrk).
+                rows = centred.numpy()
+                total += torch.from_numpy(rows.T @ rows)
+            else:
+                total += (centred.T @ centred).to(total.device).double()
+        return total
+
+    def _coordinates(self, mean: torch.Tensor, axes: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        coordinates = np.empty((self.size, len(axes)), dtype=np.float32)
+        for start, chunk in self._chunks():
+            directions = torch.from_numpy(axes.T.copy()).to(chunk.dtype).to(chunk.device)
+            placed = (chunk - mean.to(chunk.dtype).to(chunk.device)) @ directions
+            coordinates[start : start + len(chunk)] = placed.float().cpu().numpy()
+        return coordinates
 
 
-def _leading_eigenpairs(
-    covariance: npt.NDArray[np.float64], count: int
+def _leading(
+    scatter: torch.Tensor, components: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Largest eigenvalues (count,) and their vectors (count, D), sign fixed, largest first."""
-    size = covariance.shape[0]
-    if size <= 128 or 4 * count >= size:
-        values, vectors = scipy.linalg.eigh(covariance, subset_by_index=[size - count, size - 1])
+    """Largest eigenvalues (k,) and their unit eigenvectors (k, D) of a symmetric float64 matrix."""
+    width = scatter.shape[0]
+    if scatter.device.type == "cuda" or width <= FULL_DECOMPOSITION_WIDTH or 4 * components > width:
+        values, vectors = (result.cpu().numpy() for result in torch.linalg.eigh(scatter))
     else:
-        # A fixed start, so that the same matrix always gives the same picture.
-        start = np.random.default_rng(0).normal(size=size)
-        values, vectors = scipy.sparse.linalg.eigsh(covariance, k=count, which="LA", v0=start)
-    order = np.argsort(values)[::-1]
-    axes = vectors[:, order].T
-    largest = np.abs(axes).argmax(axis=1)
-    signs = np.sign(axes[np.arange(count), largest])
-    return np.maximum(values[order], 0.0), np.ascontiguousarray(
-        axes * np.where(signs == 0, 1.0, signs)[:, None]
-    )
+        values, vectors = _lanczos(scatter.numpy(), components)
+    order = np.argsort(values)[::-1][:components]
+    axes = np.ascontiguousarray(vectors[:, order].T)
+    strongest = axes[np.arange(components), np.abs(axes).argmax(axis=1)]
+    axes *= np.where(strongest < 0.0, -1.0, 1.0)[:, None]
+    return np.maximum(values[order], 0.0), axes
+
+
+def _lanczos(
+    scatter: npt.NDArray[np.float64], components: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    from scipy.linalg import eigh
+    from scipy.sparse.linalg import ArpackError, eigsh
+
+    width = len(scatter)
+    # A fixed start makes the result the same each time.
+    start = np.random.default_rng(0).standard_normal(width)
+    try:
+        values, vectors = eigsh(scatter, k=components, which="LA", v0=start, ncv=4 * components, tol=0.0)
+    except ArpackError:
+        # No convergence, e.g. of a scatter that is all zeros.
+        values, vectors = eigh(scatter, subset_by_index=(width - components, width - 1))
+    return values, vectors
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """No TensorFloat-32 products inside: they keep ten bits."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,272 @@
+"""What is painted over the point cloud: highlighted tokens, labels, vectors, the arc, axis names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtWidgets import QWidget
+
+from explorer.app.state import Emphasis
+from explorer.core.geometry import Camera, arc
+from explorer.panels.widgets.label_layout import Box, place_labels
+from explorer.panels.widgets.piece_text import shorten, visible_piece
+from explorer.theme import Theme
+
+LONGEST_LABEL = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A point that stands out.
+
+    Attributes
+    ----------
+    index : int
+        Row of the cloud.
+    label : str
+        What is written beside it.
+    sides : tuple of str
+        Where its token stands: ``source``, ``generated``, ``start``, or ``vocabulary``; one or several.
+    emphasis : Emphasis
+        How strongly to draw it.
+    pale : bool
+        Whether it belongs to an older text than the one typed.
+    """
+
+    index: int
+    label: str
+    sides: tuple[str, ...]
+    emphasis: Emphasis = Emphasis.NONE
+    pale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VectorPair:
+    """Two vectors from one origin, with what is written at the arc between them."""
+
+    first: int
+    second: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AxisName:
+    """What stands at the end of an axis."""
+
+    end: tuple[float, float, float]
+    text: str
+
+
+class ScatterOverlay(QWidget):
+    """One painter for everything but the cloud; it lets every gesture through.
+
+    Cost: a projection of the marked points only, and one label layout per frame.
+    """
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
+        self._theme = theme
+        self._points = np.empty((3, 0), dtype=np.float32)
+        self._origin = np.zeros(3)
+        self._axes: Sequence[AxisName] = ()
+        self._marks: tuple[Mark, ...] = ()
+        self._pair: VectorPair | None = None
+        self._camera = Camera()
+        self._places: dict[int, int] = {}
+
+    def set_scene(
+        self, points: npt.NDArray[np.float32], origin: npt.NDArray[np.float64], axes: Sequence[AxisName]
+    ) -> None:
+        """Take the (3, N) points that marks refer to, the zero vector's place, and the axes' names."""
+        self._points, self._origin, self._axes = points, origin, axes
+        self._places.clear()
+        self.update()
+
+    def set_marks(self, marks: Sequence[Mark]) -> None:
+        """Highlight these points, most important first."""
+        self._marks = tuple(marks)
+        self.update()
+
+    def set_pair(self, pair: VectorPair | None) -> None:
+        """Draw two vectors and the arc between them."""
+        self._pair = pair
+        self.update()
+
+    def show_from(self, camera: Camera) -> None:
+        """Look from ``camera``."""
+        self._camera = camera
+        self.update()
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The highlighted points."""
+        return self._marks
+
+    def mark_radius(self, mark: Mark) -> float:
+        """How large a mark is drawn, in pixels."""
+        steps = {Emphasis.SELECTED: 1.35, Emphasis.HOVERED: 1.15}.get(mark.emphasis, 0.85)
+        return max(3.5, self._theme.space(1) * steps)
+
+    def project(self, points: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Pixels and depth of (3, n) points, as they are drawn now."""
+        return self._camera.project(points, self.width(), self.height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Axes' names, vectors, points, labels, in this order."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        rows = [mark.index for mark in self._marks]
+        seen = self.project(self._points[:, rows])
+        taken = self._paint_axis_names(painter)
+        if self._pair is not None:
+            taken += self._paint_pair(painter, self._pair)
+        # The strongest last, so that nothing covers it.
+        drawn = [i for i in range(len(rows)) if np.isfinite(seen[:2, i]).all()]
+        for i in sorted(drawn, key=lambda i: (self._marks[i].emphasis, -seen[2, i])):
+            self._paint_point(painter, self._marks[i], float(seen[0, i]), float(seen[1, i]))
+        self._paint_labels(
+            painter, [(self._marks[i], float(seen[0, i]), float(seen[1, i])) for i in drawn], taken
+        )
+
+    def _paint_axis_names(self, painter: QPainter) -> list[Box]:
+        font = self._theme.prose("small")
+        painter.setFont(font)
+        painter.setPen(self._theme.color("muted"))
+        metrics = QFontMetricsF(font)
+        ends = self.project(np.array([axis.end for axis in self._axes]).reshape(-1, 3).T)
+        boxes: list[Box] = []
+        for axis, (x, y) in zip(self._axes, ends[:2].T, strict=True):
+            if not np.isfinite(x) or not np.isfinite(y):
+                continue
+            width, height = metrics.horizontalAdvance(axis.text), metrics.height()
+            box = QRectF(x - width / 2, y - height - 2, width, height)
+            if self.rect().contains(box.toAlignedRect()) and not any(_hits(box, other) for other in boxes):
+                painter.drawText(box, Qt.AlignmentFlag.AlignCenter, axis.text)
+                boxes.append((box.left(), box.top(), box.right(), box.bottom()))
+        return boxes
+
+    def _paint_pair(self, painter: QPainter, pair: VectorPair) -> list[Box]:
+        theme = self._theme
+        ends = self._points[:, [pair.first, pair.second]]
+        spots = self.project(np.column_stack([self._origin, ends]))[:2].T
+        if not np.isfinite(spots).all():
+            return []
+        origin, *tips = (QPointF(float(x), float(y)) for x, y in spots)
+        sides = {mark.index: mark.sides[0] for mark in self._marks}
+        for index, tip in zip((pair.first, pair.second), tips, strict=True):
+            color = theme.side_color(sides.get(index, "vocabulary"))
+            painter.setPen(QPen(color, max(2.0, theme.space(0.45)), c=Qt.PenCapStyle.RoundCap))
+            painter.drawLine(origin, tip)
+        painter.setPen(QPen(theme.color("text"), max(1.5, theme.space(0.25))))
+        painter.setBrush(theme.color("surface"))
+        painter.drawEllipse(origin, theme.space(0.5), theme.space(0.5))
+        boxes = [_around(origin, theme.space(0.7))]
+        curve = self.project(arc(self._origin, ends[:, 0], ends[:, 1]).T)[:2].T
+        if not len(curve) or not np.isfinite(curve).all():
+            return boxes
+        painter.setPen(QPen(theme.color("selection"), max(2.5, theme.space(0.5))))
+        painter.drawPolyline(QPolygonF([QPointF(float(x), float(y)) for x, y in curve]))
+        if pair.text:
+            boxes.append(self._paint_angle(painter, pair.text, spots[0], curve[len(curve) // 2]))
+        return boxes
+
+    def _paint_angle(
+        self, painter: QPainter, text: str, origin: npt.NDArray[np.float32], middle: npt.NDArray[np.float32]
+    ) -> Box:
+        font = self._theme.mono("title", bold=True)
+        metrics = QFontMetricsF(font)
+        width, height = metrics.horizontalAdvance(text) + 6, metrics.height()
+        outward = (middle - origin) / max(1.0, float(np.hypot(*(middle - origin))))
+        center = middle + outward * (0.5 * width * abs(outward[0]) + 0.5 * height * abs(outward[1]) + 8)
+        left = min(max(0.0, float(center[0]) - width / 2), max(0.0, self.width() - width))
+        top = min(max(0.0, float(center[1]) - height / 2), max(0.0, self.height() - height))
+        box = QRectF(left, top, width, height)
+        self._paint_backing(painter, box)
+        painter.setFont(font)
+        painter.setPen(self._theme.color("selection"))
+        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
+        return (box.left(), box.top(), box.right(), box.bottom())
+
+    def _paint_point(self, painter: QPainter, mark: Mark, x: float, y: float) -> None:
+        theme = self._theme
+        painter.setOpacity(0.4 if mark.pale else 1.0)
+        radius = self.mark_radius(mark)
+        box = QRectF(x - radius, y - radius, 2 * radius, 2 * radius)
+        if mark.emphasis is Emphasis.SELECTED:
+            ring = QPen(theme.color("selection"), max(3.0, theme.space(0.55)))
+        elif mark.emphasis is Emphasis.HOVERED:
+            ring = QPen(theme.color("selection"), max(1.5, theme.space(0.3)))
+        else:
+            ring = QPen(theme.color("surface"), max(1.5, theme.space(0.25)))
+        painter.setPen(ring)
+        painter.setBrush(theme.side_color(mark.sides[0]))
+        painter.drawEllipse(box)
+        if len(mark.sides) > 1:
+            # The same token on both sides: half of it in the other colour.
+            painter.setBrush(theme.side_color(mark.sides[1]))
+            painter.drawChord(box, -90 * 16, 180 * 16)
+        painter.setOpacity(1.0)
+
+    def _paint_labels(
+        self, painter: QPainter, spots: list[tuple[Mark, float, float]], taken: list[Box]
+    ) -> None:
+        theme = self._theme
+        # Marks come most important first, but the emphasised ones before all.
+        spots = sorted(spots, key=lambda spot: -spot[0].emphasis)
+        fonts = {True: theme.mono("body", bold=True), False: theme.mono("small")}
+        metrics = {bold: QFontMetricsF(font) for bold, font in fonts.items()}
+        texts = [shorten(visible_piece(mark.label), LONGEST_LABEL) for mark, _, _ in spots]
+        strong = [mark.emphasis >= Emphasis.HOVERED for mark, _, _ in spots]
+        sizes = [
+            (metrics[bold].horizontalAdvance(text) + 4, metrics[bold].height())
+            for text, bold in zip(texts, strong, strict=True)
+        ]
+        anchors = [(x, y, self.mark_radius(mark)) for mark, x, y in spots]
+        before = [self._places.get(mark.index) for mark, _, _ in spots]
+        placed = place_labels(anchors, sizes, self.width(), self.height(), theme.space(0.6), taken, before)
+        self._places = {spots[label.index][0].index: label.place for label in placed}
+        for label in placed:
+            mark, x, y = spots[label.index]
+            width, height = sizes[label.index]
+            box = QRectF(label.left, label.top, width, height)
+            painter.setOpacity(0.45 if mark.pale else 1.0)
+            if label.led:
+                self._paint_leader(painter, QPointF(x, y), box)
+            self._paint_backing(painter, box)
+            painter.setFont(fonts[strong[label.index]])
+            painter.setPen(self._label_color(mark))
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, texts[label.index])
+        painter.setOpacity(1.0)
+
+    def _label_color(self, mark: Mark) -> QColor:
+        strong = mark.emphasis >= Emphasis.HOVERED or mark.sides[0] == "vocabulary"
+        return self._theme.color("text") if strong else self._theme.side_color(mark.sides[0])
+
+    def _paint_leader(self, painter: QPainter, point: QPointF, box: QRectF) -> None:
+        near = QPointF(
+            min(max(point.x(), box.left()), box.right()), min(max(point.y(), box.top()), box.bottom())
+        )
+        painter.setPen(QPen(self._theme.color("muted"), 1.0))
+        painter.drawLine(point, near)
+
+    def _paint_backing(self, painter: QPainter, box: QRectF) -> None:
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._theme.color("surface", 205))
+        painter.drawRoundedRect(box, 3, 3)
+
+
+def _around(point: QPointF, radius: float) -> Box:
+    return (point.x() - radius, point.y() - radius, point.x() + radius, point.y() + radius)
+
+
+def _hits(box: QRectF, other: Box) -> bool:
+    return (
+        box.left() < other[2] and other[0] < box.right() and box.top() < other[3] and other[1] < box.bottom()
+    )
