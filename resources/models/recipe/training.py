@@ -256,7 +256,8 @@ class Trainer:
         path = self.folder / CHECKPOINT
         if not path.exists():
             return
-        state = torch.load(path, map_location=self.settings.device, weights_only=True)
+        # By way of the CPU, where random states and AdamW's step counts have to be; the rest is moved on.
+        state = torch.load(path, map_location="cpu", weights_only=True)
         if state["plan"] != self._plan():
             raise OtherRunError(
                 f"the run in {self.folder} was begun as {state['plan']}: go on with these settings, "
@@ -265,9 +266,9 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.position = Position(**state["position"])
-        torch.set_rng_state(state["random"].cpu())
+        torch.set_rng_state(state["random"])
         if state["cuda_random"] is not None and self.settings.device.startswith("cuda"):
-            torch.cuda.set_rng_state(state["cuda_random"].cpu())
+            torch.cuda.set_rng_state(state["cuda_random"])
         for file in self._snapshot_files():
             if file.stem > _snapshot_name(self.position.step):  # from after the checkpoint: written again
                 file.unlink()
