@@ -12,7 +12,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from explorer.core.sampling import Distribution, RankedLogits, SamplingParams
+from explorer.core.sampling import (
+    Distribution,
+    RankedLogits,
+    SamplingParams,
+    apply_penalties,
+    banned_by_ngrams,
+)
 from explorer.core.selection import AttentionKind, HeadRef, TokenRef
 from explorer.core.tokens import Token, TokenizedText
 
@@ -114,7 +120,20 @@ class StepRecord:
 
     def distribution(self, params: SamplingParams | None = None) -> Distribution:
         """Reshape this step's logits, no model call; by the step's own settings when none are given."""
-        return self.ranked.distribution(self.params if params is None else params)
+        params = self.params if params is None else params
+        return self.ranked_under(params).temper_and_cut(params)
+
+    def ranked_under(self, params: SamplingParams) -> RankedLogits:
+        """The logits after the checkpoint's rules and the penalties of ``params``, ranked.
+
+        `scores` hold the penalties that the step was run under already: those are not applied twice.
+        Where ``params`` leave a penalty to the checkpoint (None) that the step's settings had set, it
+        is off. O(V log V) when the penalties differ from the step's and are not among the last used.
+        """
+        penalties = (params.repetition_penalty, params.no_repeat_ngram_size)
+        if penalties == (self.params.repetition_penalty, self.params.no_repeat_ngram_size):
+            return self.ranked
+        return _ranked_under(self, *penalties)
 
     @cached_property
     def probability(self) -> float:
@@ -145,6 +164,23 @@ class StepRecord:
 @lru_cache(maxsize=24)
 def _ranked(step: StepRecord) -> RankedLogits:
     return RankedLogits(step.scores, step.previous_ids)
+
+
+@lru_cache(maxsize=8)
+def _ranked_under(
+    step: StepRecord, repetition_penalty: float | None, no_repeat_ngram_size: int | None
+) -> RankedLogits:
+    had = step.params
+    logits, ids = step.logits, step.previous_ids
+    suppressed = np.isneginf(step.scores)
+    if no_repeat_ngram_size != had.no_repeat_ngram_size:
+        suppressed[banned_by_ngrams(ids, had.no_repeat_ngram_size)] = False
+    if repetition_penalty is None and had.repetition_penalty is None:
+        # The checkpoint's own penalty, if it has one, stands in the scores alone.
+        logits = np.where(np.isneginf(step.scores), step.logits, step.scores)
+    logits = apply_penalties(logits, ids, repetition_penalty, no_repeat_ngram_size)
+    logits[suppressed] = -np.inf
+    return RankedLogits(logits, ids)
 
 
 @dataclass(frozen=True, eq=False)

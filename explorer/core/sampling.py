@@ -428,13 +428,21 @@ def apply_penalties(
         scores = result[seen]
         penalty = np.float32(repetition_penalty)
         result[seen] = np.where(scores < 0, scores * penalty, scores / penalty)
-    size = no_repeat_ngram_size or 0
-    if size and previous_ids.size + 1 >= size:
-        ids = previous_ids.tolist()
-        prefix = ids[len(ids) - (size - 1) :] if size > 1 else []
-        banned = [ids[i + size - 1] for i in range(len(ids) - size + 1) if ids[i : i + size - 1] == prefix]
-        result[banned] = -np.inf
+    result[banned_by_ngrams(previous_ids, no_repeat_ngram_size)] = -np.inf
     return result
+
+
+def banned_by_ngrams(
+    previous_ids: npt.NDArray[np.int64], no_repeat_ngram_size: int | None
+) -> npt.NDArray[np.int64]:
+    """Token IDs that would complete an n-gram already there. O(length of ``previous_ids``)."""
+    size = no_repeat_ngram_size or 0
+    if not size or previous_ids.size + 1 < size:
+        return np.empty(0, dtype=np.int64)
+    ids = previous_ids.tolist()
+    prefix = ids[len(ids) - (size - 1) :] if size > 1 else []
+    banned = [ids[i + size - 1] for i in range(len(ids) - size + 1) if ids[i : i + size - 1] == prefix]
+    return np.array(banned, dtype=np.int64)
 
 
 def _count_at_least(descending: FloatArray, threshold: np.float32) -> int:
