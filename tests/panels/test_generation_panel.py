@@ -162,7 +162,7 @@ def test_that_three_alternatives_fit_into_a_low_panel(
     panel: GenerationPanel, state: AppState, theme: Theme, scale: float
 ) -> None:
     theme.set_scale(scale)
-    panel.resize(480, round(220 * scale))
+    panel.resize(480, round(175 * scale))
     fill(state, 6)
     card = strip(panel).step_rect(5)
     parts = strip(panel).cards.parts(make_run(6).steps[5], card.height())

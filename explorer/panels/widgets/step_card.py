@@ -68,6 +68,8 @@ class CardPainter:
         self.pad = theme.space(1)
         self.small_height = QFontMetrics(self.small_font).height()
         self.row_height = QFontMetrics(self.piece_font).height() + theme.space(0.7)
+        # A low card would rather show its fewest alternatives closely spaced than fewer of them.
+        self.low_row_height = QFontMetrics(self.piece_font).height() + 1
         self.chosen_height = QFontMetrics(self.chosen_font).height() + theme.space(1.1)
         self.number_width = QFontMetrics(self.number_font).horizontalAdvance("0.000")
         self.rank_width = QFontMetrics(self.number_font).horizontalAdvance("0") + theme.space(1)
@@ -99,15 +101,16 @@ class CardPainter:
             )
         ]
         footer_top = height - pad - self.small_height
+        row_height = self.row_height if height >= self.least_height else self.low_row_height
         y = self._rows_top()
         for rank, (token_id, probability) in enumerate(step.best):
             if token_id == step.token.id:
                 continue
-            if y + self.row_height > footer_top:
+            if y + row_height > footer_top:
                 break
-            rect = QRect(pad, y, inner, self.row_height)
+            rect = QRect(pad, y, inner, row_height)
             parts.append(CardPart("alternative", rect, token_id, probability, rank))
-            y += self.row_height
+            y += row_height
         parts += self._links(step, footer_top)
         parts.append(CardPart("card", QRect(0, 0, width, height)))
         return parts
@@ -174,7 +177,7 @@ class CardPainter:
             if part.kind == "chosen":
                 self._paint_chosen(painter, part, step)
             elif part.kind == "alternative":
-                self._paint_alternative(painter, part)
+                self._paint_alternative(painter, part, viewed=viewed)
             elif part.kind != "card" and links:
                 self._paint_link(painter, part)
         painter.restore()
@@ -202,15 +205,17 @@ class CardPainter:
             theme.color("text" if unusual else "muted"),
         )
 
-    def _paint_alternative(self, painter: QPainter, part: CardPart) -> None:
+    def _paint_alternative(self, painter: QPainter, part: CardPart, *, viewed: bool) -> None:
         theme = self.theme
         assert part.token_id is not None
         emphasis = self.state.emphasis_of_id(part.token_id)
-        row = part.rect.adjusted(0, 1, 0, -1)
+        # The same token in other cards, or as one that was not chosen, is an echo: a thin outline.
+        picked = viewed and TokenRef("vocabulary", part.token_id) in self.state.selection.refs
+        row = part.rect.adjusted(0, 0, 0, -1)
         bar = row.adjusted(self.rank_width, 0, 0, 0)
         self._paint_bar(painter, bar, part.probability, theme.color("before", 170), QColor(0, 0, 0, 0))
         if emphasis is not Emphasis.NONE:
-            painter.setPen(QPen(theme.color("selection"), 3 if emphasis is Emphasis.SELECTED else 1.5))
+            painter.setPen(QPen(theme.color("selection"), 3 if picked else 1.5))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRoundedRect(QRectF(bar).adjusted(1, 1, -1, -1), 3, 3)
         self.write(painter, row, str(part.rank), self.number_font, theme.color("muted"))

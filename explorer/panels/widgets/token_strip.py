@@ -161,7 +161,7 @@ class TokenStrip(QAbstractScrollArea):
         self._special_font = QFont(self._piece_font)
         self._special_font.setItalic(True)
         self._special_font.setWeight(QFont.Weight.Normal)
-        self._gap, self._pad = theme.space(0.75), theme.space(1.25)
+        self._gap, self._pad = theme.space(0.75), theme.space(1)
         self._piece_height = QFontMetrics(self._piece_font).height()
         self._chip_height = self._piece_height + QFontMetrics(self._id_font).height() + theme.space(1)
         self._widths.clear()
