@@ -15,16 +15,18 @@ from explorer.app.settings import write_atomically
 from explorer.app.state import AppState, Emphasis, Notice
 from explorer.colormaps import ColorScale, top_of
 from explorer.core.attention_view import VisibleMap, visible_map
-from explorer.core.records import RunSnapshot
+from explorer.core.head_measures import Measure, PerHead, head_measures, is_punctuation, ranked_heads
+from explorer.core.records import AttentionOverview, RunSnapshot
 from explorer.core.selection import HeadRef, Selection, TokenRef
 from explorer.panels.widgets.attention_controls import AttentionControls, DisplayOptions, ExportFormat
 from explorer.panels.widgets.empty_hint import EmptyHint
-from explorer.panels.widgets.head_overview import HeadOverview
+from explorer.panels.widgets.head_overview import HeadOrder, HeadOverview
 from explorer.panels.widgets.heat_map import HeatMap
 from explorer.panels.widgets.line_map import LineMap
 from explorer.panels.widgets.map_content import AxisToken, MapContent, MapEmphasis, MapHit, label_of
 from explorer.panels.widgets.map_export import MapPicture, map_csv, map_npz
 from explorer.panels.widgets.map_footer import Reading, Readout, ScaleBar
+from explorer.panels.widgets.map_reading import description_of, reading_of
 from explorer.panels.widgets.map_view import MapView
 from explorer.panels.widgets.overview_splitter import OverviewSplitter
 from explorer.panels.widgets.panel import Panel
@@ -67,6 +69,8 @@ class AttentionPanel(Panel):
         self._visible: VisibleMap | None = None
         self._drawn_head: HeadRef | None = None
         self._map_run_id: int | None = None
+        self._order_name = ""
+        self._measured: tuple[AttentionOverview, dict[Measure, PerHead]] | None = None
         self._row_of: dict[TokenRef, int] = {}
         self._column_of: dict[TokenRef, int] = {}
 
@@ -80,9 +84,11 @@ class AttentionPanel(Panel):
         self._layout.addLayout(below)
 
         self.controls.head_chosen.connect(state.set_head)
+        self.controls.order_chosen.connect(self._on_order_chosen)
         self.controls.options_changed.connect(self._on_options_changed)
         self.controls.view_chosen.connect(self._on_view_chosen)
         self.controls.export_requested.connect(self._on_export_requested)
+        self.overview.set_details(self._head_details)
         self.overview.opened.connect(self._on_head_opened)
         for view in self._views.values():
             view.set_description(self._description)
@@ -137,7 +143,43 @@ class AttentionPanel(Panel):
                     f" as {small}: each cell is the largest of those that it stands for."
                 )
             self.overview.set_heads(layers, heads, overview.weights, note)
+        self._update_order()
+
+    def _update_order(self) -> None:
+        """Order the thumbnails by the chosen measure, where it can be had."""
+        values = next((v for m, v in self._measures().items() if m.name == self._order_name), None)
+        self._update_caption()
+        if values is None:
+            self.overview.set_order(None)
+            self.splitter.arrange()
+            return
+        places = ranked_heads(values)
+        captions = {(layer, head): f"{layer}·{head} {values[layer, head]:.2f}" for layer, head in places}
+        title = f"layer·head by {self._order_name}, largest first"
+        self.overview.set_order(HeadOrder(title, tuple(places), captions))
         self.splitter.arrange()
+
+    def _measures(self) -> dict[Measure, PerHead]:
+        """What each head does on this text; empty where thumbnails are not the whole maps."""
+        run, head, overview = self.state.run, self.state.head, self.state.overview
+        if run is None or head is None or overview is None or overview.kind != head.kind:
+            return {}
+        keys = _axis_tokens(run, run.attention_axes(head.kind)[1])
+        if overview.pooling != "none" or len(keys) != overview.weights.shape[3]:
+            return {}
+        if self._measured is None or self._measured[0] is not overview:
+            measures = head_measures(
+                overview.weights,
+                special=np.array([token.special for token in keys], dtype=bool),
+                punctuation=np.array([is_punctuation(token.piece) for token in keys], dtype=bool),
+                same_axes=head.kind != "cross",
+            )
+            self._measured = overview, measures
+        return self._measured[1]
+
+    def _head_details(self, layer: int, head: int) -> str:
+        """The lines of a thumbnail's tooltip."""
+        return "\n".join(f"{m.name}: {values[layer, head]:.4f}" for m, values in self._measures().items())
 
     def _update_run(self) -> None:
         """The run moved on: its map follows, so that the one drawn stays until then, if it is of this run."""
@@ -251,6 +293,8 @@ class AttentionPanel(Panel):
                 said.append("rows scaled to 1")
         if options.sums and self._view is self.heat_map:
             said.append("grey: sums")
+        if self._order_name and all(m.name != self._order_name for m in self._measures()):
+            said.append(f"heads not ordered: “{self._order_name}” is not measured on these maps")
         self.caption.setText(" · ".join(said))
 
     def _update_emphasis(self) -> None:
@@ -298,10 +342,8 @@ class AttentionPanel(Panel):
             return None
         if run.family == "decoder-only":
             # Rows are tokens read: the one before the written token was the query that wrote it.
-            read = len(run.source) + step - 1
-            return self._row_of.get(
-                TokenRef("source", read) if step == 0 else TokenRef("generated", step - 1)
-            )
+            read = TokenRef("generated", step - 1) if step else TokenRef("source", len(run.source) - 1)
+            return self._row_of.get(read)
         return self._row_of.get(TokenRef("generated", step))
 
     def _update_reading(self) -> None:
@@ -320,48 +362,11 @@ class AttentionPanel(Panel):
             )
             self.scale_bar.set_marked(None)
             return
-        weight = None
-        if hit.row is not None and hit.column is not None:
-            query, key = content.rows[hit.row], content.columns[hit.column]
-            weight = float(content.weights[hit.row, hit.column])
-            more = f"row sum {content.row_sums[hit.row]:.4f}"
-            if content.hidden_mass[hit.row] > 0.0:
-                more += f" · hidden {content.hidden_mass[hit.row]:.4f}"
-            reading = Reading(query.label, key.label, query.ref.side, key.ref.side, f"{weight:.4f}", more)
-        elif hit.row is not None:
-            query = content.rows[hit.row]
-            best = int(content.weights[hit.row].argmax())
-            key = content.columns[best]
-            facts = f"{content.weights[hit.row, best]:.4f} (its largest)"
-            more = f"row sum {content.row_sums[hit.row]:.4f}"
-            reading = Reading(query.label, key.label, query.ref.side, key.ref.side, facts, more)
-        else:
-            assert hit.column is not None
-            key = content.columns[hit.column]
-            received = content.weights[:, hit.column].sum(dtype=np.float64)
-            facts, more = f"{received:.4f} (column sum)", f"mean {received / len(content.rows):.4f}"
-            reading = Reading("all rows", key.label, "", key.ref.side, facts, more)
-        self.readout.set_reading(reading)
-        self.scale_bar.set_marked(weight)
+        self.readout.set_reading(reading_of(content, hit))
+        self.scale_bar.set_marked(float(content.weights[hit.row, hit.column]) if hit.is_cell else None)
 
     def _description(self, hit: MapHit) -> str:
-        """The tooltip: every digit of the stored number."""
-        content = self._content
-        if content is None:
-            return ""
-        lines = []
-        if hit.row is not None:
-            lines.append(_named("query", content.rows[hit.row]))
-        if hit.column is not None:
-            lines.append(_named("key", content.columns[hit.column]))
-        if hit.row is not None and hit.column is not None:
-            # Nine significant digits tell every float32 from its neighbours.
-            lines.append(f"weight {float(content.weights[hit.row, hit.column]):.9g}")
-        if hit.row is not None:
-            lines.append(f"row sum {content.row_sums[hit.row]:.9g}")
-            if content.hidden_mass[hit.row] > 0.0:
-                lines.append(f"in hidden columns {content.hidden_mass[hit.row]:.9g}")
-        return "\n".join(lines)
+        return "" if self._content is None else description_of(self._content, hit)
 
     def _update_stale(self) -> None:
         self.overview.set_dimmed(self.state.stale)
@@ -386,6 +391,10 @@ class AttentionPanel(Panel):
     def _on_head_opened(self, layer: int, head: int) -> None:
         if self.state.head is not None:
             self.state.set_head(HeadRef(self.state.head.kind, layer, head))
+
+    def _on_order_chosen(self, name: str) -> None:
+        self._order_name = name
+        self._update_order()
 
     def _on_view_chosen(self, name: str) -> None:
         # Only the view on show holds the map, so that the other costs nothing while stepping.
@@ -472,7 +481,3 @@ def _hidden(tokens: Sequence[AxisToken], options: DisplayOptions) -> npt.NDArray
     if options.hide_first:
         hidden[:1] = True
     return hidden
-
-
-def _named(what: str, token: AxisToken) -> str:
-    return f"{what} {token.label} ({token.ref.side} {token.ref.index}, id {token.token_id})"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QContextMenuEvent, QHelpEvent, QImage, QWheelEvent
+from PySide6.QtGui import QAction, QContextMenuEvent, QHelpEvent, QImage, QWheelEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QPushButton, QToolTip
 
 from explorer.app.state import AppState, Emphasis
@@ -790,3 +790,63 @@ def test_that_a_right_click_opens_the_display_menu(qtbot, state, make_panel):
     qtbot.waitUntil(panel.controls.menu.isVisible)
     panel.controls.menu.close()
     assert state.selection == Selection()
+
+
+# -- ordering heads -----------------------------------------------------------------------------------
+
+
+def order_heads(panel: AttentionPanel, name: str) -> None:
+    action = panel.controls.menu.findChild(QAction, f"attention_order_{name}")
+    assert action is not None
+    action.trigger()
+
+
+def test_that_heads_can_be_ordered_by_what_they_do_and_still_be_opened(qtbot, state, make_panel):
+    fill(state)
+    panel = make_panel(1000, 700)
+    order_heads(panel, "to_the_first_token")
+    first = state.overview.weights[:, :, :, 0].mean(axis=2)
+    layer, head = np.unravel_index(first.argmax(), first.shape)
+    corner = panel.overview.cell_rect(int(layer), int(head))
+    assert corner.top() == min(panel.overview.cell_rect(i, j).top() for i in range(3) for j in range(8))
+    assert corner.left() == 0
+    qtbot.mouseClick(panel.overview, LEFT, pos=corner.center().toPoint())
+    assert state.head == HeadRef("cross", int(layer), int(head))
+    ranked = np.argsort(-first, axis=None, kind="stable")
+    qtbot.keyClick(panel.overview, Qt.Key.Key_Right)
+    assert (state.head.layer, state.head.head) == divmod(int(ranked[1]), 8)
+    order_heads(panel, "place")
+    assert panel.overview.cell_rect(0, 0).topLeft().x() > 0
+
+
+def test_that_an_order_that_a_kind_has_not_got_leaves_its_heads_in_place(state, make_panel):
+    run = fill(state)
+    panel = make_panel(1000, 700)
+    order_heads(panel, "diagonal")
+    assert min(panel.overview.cell_rect(i, j).left() for i in range(3) for j in range(8)) == 0
+    state.set_head(HeadRef("encoder", 0, 0))
+    state.set_overview(make_overview(run, state.head))
+    assert panel.overview.cell_rect(0, 0).left() > 0
+    assert panel.overview.head_at(panel.overview.cell_rect(2, 7).center()) == (2, 7)
+    assert "heads not ordered" in panel.caption.text()
+
+
+def test_that_pooled_thumbnails_are_not_measured(state, make_panel):
+    fill(state)
+    panel = make_panel()
+    order_heads(panel, "entropy")
+    weights = np.full((3, 8, 32, 32), 0.1, np.float32)
+    state.set_overview(AttentionOverview("cross", weights, 400, 300, "max"))
+    assert panel.overview.cell_rect(0, 0).left() > 0
+
+
+def test_that_a_thumbnails_tooltip_tells_what_its_head_does(state, make_panel):
+    fill(state)
+    panel = make_panel()
+    where = panel.overview.cell_rect(1, 2).center().toPoint()
+    QApplication.sendEvent(
+        panel.overview, QHelpEvent(QEvent.Type.ToolTip, where, panel.overview.mapToGlobal(where))
+    )
+    expected = state.overview.weights[1, 2, :, 6].mean()
+    assert f"to special tokens: {expected:.4f}" in QToolTip.text()
+    QToolTip.hideText()

@@ -11,6 +11,7 @@ from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
 from explorer.colormaps import TRANSFORMS, Transform
+from explorer.core.head_measures import MEASURES
 from explorer.core.records import ModelInfo
 from explorer.core.selection import AttentionKind, HeadRef
 from explorer.panels.widgets.counter_box import CounterBox
@@ -74,6 +75,8 @@ class AttentionControls(QWidget):
         ``matrix`` or ``lines``.
     options_changed : DisplayOptions
         A person changed how maps are drawn.
+    order_chosen : str
+        By which measure to order the heads; empty for layer and head.
     export_requested : str
         ``png``, ``svg``, ``csv`` or ``npz``.
     fit_requested
@@ -83,6 +86,7 @@ class AttentionControls(QWidget):
     head_chosen = Signal(object)
     view_chosen = Signal(str)
     options_changed = Signal(object)
+    order_chosen = Signal(str)
     export_requested = Signal(str)
     fit_requested = Signal()
 
@@ -152,6 +156,17 @@ class AttentionControls(QWidget):
 
     def _fill_menu(self) -> None:
         self.menu.setToolTipsVisible(True)
+        orders = self.menu.addMenu("order heads by")
+        orders.setToolTipsVisible(True)
+        group = QActionGroup(self)
+        for name, meaning in (("", "As they are in the model."), *((m.name, m.meaning) for m in MEASURES)):
+            action = orders.addAction(name or "layer and head")
+            action.setObjectName(f"attention_order_{name.replace(' ', '_') or 'place'}")
+            action.setCheckable(True)
+            action.setChecked(not name)
+            action.setToolTip(meaning)
+            group.addAction(action)
+            action.triggered.connect(lambda _checked=False, name=name: self.order_chosen.emit(name))
         self.menu.addSection("Colour scale")
         transforms = QActionGroup(self)
         for name in TRANSFORMS:

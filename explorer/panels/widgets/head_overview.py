@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +33,30 @@ _FEWEST_CELL_PIXELS = 7
 _HIGHEST_ASPECT = 1.6
 
 
+@dataclass(frozen=True, eq=False)
+class HeadOrder:
+    """Heads in another order than the model's.
+
+    Attributes
+    ----------
+    title : str
+        By what they are ordered.
+    places : tuple of (int, int)
+        Every (layer, head) once, first one first.
+    captions : dict
+        What stands on each thumbnail.
+    """
+
+    title: str
+    places: tuple[Place, ...]
+    captions: dict[Place, str]
+
+
 class HeadOverview(QWidget):
     """Layers as rows, heads as columns, counted from 0; a click opens a head, arrow keys walk.
+
+    With a `HeadOrder`, thumbnails fill the same places row by row in that order, and each says whose
+    it is.
 
     All thumbnails are put into one image of exactly the widget's pixels (shrunk by maximum, grown by
     repetition), so that a paint is one image copy. Making that image costs about 1 ms per 100,000
@@ -56,6 +80,9 @@ class HeadOverview(QWidget):
         self._counts: Place = (0, 0)
         self._weights: npt.NDArray[np.float32] | None = None
         self._note = ""
+        self._order: HeadOrder | None = None
+        self._slots: dict[Place, Place] = {}
+        self._details: Callable[[int, int], str] | None = None
         self._opened: Place | None = None
         self._hovered: Place | None = None
         self._dimmed = False
@@ -73,10 +100,25 @@ class HeadOverview(QWidget):
         ``note`` is a sentence for the tooltip: how a thumbnail was reduced.
         """
         self._counts = (layers, heads)
+        self._order = None
+        self._slots = {}
         self._weights = weights
         self._note = note
         self._image = None
         self.update()
+
+    def set_order(self, order: HeadOrder | None) -> None:
+        """Show the heads in another order; None for the model's own. Call after `set_heads`."""
+        self._order = order
+        columns = max(1, self._counts[1])
+        places = () if order is None else order.places
+        self._slots = {place: divmod(index, columns) for index, place in enumerate(places)}
+        self._image = None
+        self.update()
+
+    def set_details(self, details: Callable[[int, int], str]) -> None:
+        """Where a head's lines in the tooltip come from, as plain text."""
+        self._details = details
 
     def set_opened(self, place: Place | None) -> None:
         """Frame the opened (layer, head)."""
@@ -107,7 +149,8 @@ class HeadOverview(QWidget):
         """The height at which thumbnails are a little wider than high."""
         layers, heads = self._counts
         cell = (width - self._grid(width, 1000).left()) / max(1, heads)
-        return round(self._line() + layers * min(cell * 0.62, self.theme.space(10))) + 2
+        caption = 0.0 if self._order is None else self._line()
+        return round(self._line() + layers * (min(cell * 0.62, self.theme.space(10)) + caption)) + 2
 
     # -- Qt ---------------------------------------------------------------------------------------
 
@@ -128,12 +171,15 @@ class HeadOverview(QWidget):
             return
         with QPainter(self) as painter:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            self._paint_labels(painter)
+            if self._order is None:
+                self._paint_labels(painter)
             painter.setOpacity(DIMMED_OPACITY if self._dimmed else 1.0)
             grid = self._grid(self.width(), self.height())
             if self._image is None:
                 self._image = self._make_image(grid)
             painter.drawImage(grid.topLeft(), self._image)
+            if self._order is not None:
+                self._paint_order(painter, self._order)
             painter.setOpacity(1.0)
             painter.setBrush(Qt.BrushStyle.NoBrush)
             if self._hovered is not None and self._hovered != self._opened:
@@ -168,9 +214,10 @@ class HeadOverview(QWidget):
         if move is None or self._opened is None:
             super().keyPressEvent(event)
             return
-        place = (self._opened[0] + move[0], self._opened[1] + move[1])
-        if self._is_inside(place):
-            self.opened.emit(*place)
+        row, column = self._slot(self._opened)
+        slot = (row + move[0], column + move[1])
+        if self._is_inside(slot):
+            self.opened.emit(*self._place(slot))
 
     def event(self, event: QEvent) -> bool:  # noqa: D102
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
@@ -178,8 +225,10 @@ class HeadOverview(QWidget):
             if place is None:
                 QToolTip.hideText()
             else:
-                text = f"layer {place[0]}, head {place[1]}: click to open it"
-                QToolTip.showText(event.globalPos(), plain_tooltip(f"{text}\n{self._note}".strip()), self)
+                details = "" if self._details is None else self._details(*place)
+                lines = (f"layer {place[0]}, head {place[1]}: click to open it", details, self._note)
+                text = "\n".join(line for line in lines if line)
+                QToolTip.showText(event.globalPos(), plain_tooltip(text), self)
             return True
         return super().event(event)
 
@@ -191,29 +240,42 @@ class HeadOverview(QWidget):
         layers, heads = self._counts
         if not layers or not heads or not grid.contains(point):
             return None
-        layer = math.floor((point.y() - grid.top()) / (grid.height() / layers))
-        head = math.floor((point.x() - grid.left()) / (grid.width() / heads))
-        return (layer, head) if self._is_inside((layer, head)) else None
+        row = math.floor((point.y() - grid.top()) / (grid.height() / layers))
+        column = math.floor((point.x() - grid.left()) / (grid.width() / heads))
+        return self._place((row, column)) if self._is_inside((row, column)) else None
 
     def cell_rect(self, layer: int, head: int) -> QRectF:
         """Where a thumbnail stands."""
         grid = self._grid(self.width(), self.height())
         xs, ys = self._edges(grid)
         gap = self._gap()
+        row, column = self._slot((layer, head))
         return QRectF(
-            grid.left() + xs[head],
-            grid.top() + ys[layer],
-            max(1.0, float(xs[head + 1] - xs[head] - gap)),
-            max(1.0, float(ys[layer + 1] - ys[layer] - gap)),
+            grid.left() + xs[column],
+            grid.top() + ys[row],
+            max(1.0, float(xs[column + 1] - xs[column] - gap)),
+            max(1.0, float(ys[row + 1] - ys[row] - gap)),
         )
+
+    def _slot(self, place: Place) -> Place:
+        """Row and column of the wall where a (layer, head) hangs."""
+        return self._slots.get(place, place)
+
+    def _place(self, slot: Place) -> Place:
+        """The (layer, head) that hangs at a row and column of the wall."""
+        return slot if self._order is None else self._order.places[slot[0] * self._counts[1] + slot[1]]
 
     def _grid(self, width: float, height: float) -> QRectF:
         metrics = QFontMetricsF(self.theme.mono("small"))
         label = metrics.horizontalAdvance(self._layer_label(max(0, self._counts[0] - 1), width))
         label = max(label, metrics.horizontalAdvance("head")) + self.theme.space(1)
         top = self._line()
+        if self._order is not None:
+            label = 0
         room = max(1.0, width - round(label) - 2)
         highest = _HIGHEST_ASPECT * self._counts[0] * room / max(1, self._counts[1])
+        if self._order is not None:
+            highest += self._counts[0] * self._line()
         return QRectF(round(label), round(top), room, max(1.0, min(height - round(top) - 2, highest)))
 
     def _layer_label(self, layer: int, width: float) -> str:
@@ -255,17 +317,19 @@ class HeadOverview(QWidget):
         xs, ys = self._edges(grid)
         tops, lefts = np.rint(ys * ratio).astype(int), np.rint(xs * ratio).astype(int)
         gap = max(1, round(self._gap() * ratio))
+        caption = round(self._caption_room() * ratio)
         filled = self._weights is not None and self._weights.size > 0
         table = colormaps.pixels(
             colormaps.heat_table(self.theme.palette.heat_low, self.theme.palette.heat_high)
         )
         empty = np.uint32(self.theme.color("raised").rgba())
         indices = self._thumbnail_indices() if filled else None
-        for layer in range(layers):
-            high = max(1, min(tops[layer + 1] - gap, height) - tops[layer])
-            for head in range(heads):
-                wide = max(1, min(lefts[head + 1] - gap, width) - lefts[head])
-                block = canvas[tops[layer] : tops[layer] + high, lefts[head] : lefts[head] + wide]
+        for row in range(layers):
+            high = max(1, min(tops[row + 1] - gap, height) - tops[row] - caption)
+            for column in range(heads):
+                layer, head = self._place((row, column))
+                wide = max(1, min(lefts[column + 1] - gap, width) - lefts[column])
+                block = canvas[tops[row] : tops[row] + high, lefts[column] : lefts[column] + wide]
                 if indices is not None and layer < len(indices) and head < len(indices[layer]):
                     small = _fit(_fit(indices[layer, head], high, 0), wide, 1)
                     block[...] = table[small][: block.shape[0], : block.shape[1]]
@@ -287,6 +351,33 @@ class HeadOverview(QWidget):
             weights = weights / np.where(tops > 0, tops, 1)
         scale = ColorScale(self.scale.transform, 1.0 if self.per_map else self.scale.top)
         return scale.indices(weights)
+
+    def _paint_order(self, painter: QPainter, order: HeadOrder) -> None:
+        """By what the heads are ordered, and on each thumbnail that is large enough whose it is."""
+        font = self.theme.mono("small")
+        metrics = QFontMetricsF(font)
+        painter.setFont(font)
+        painter.setPen(self.theme.color("muted"))
+        line = self._line()
+        title = metrics.elidedText(order.title, Qt.TextElideMode.ElideRight, self.width())
+        painter.drawText(QRectF(0, 0, self.width(), line), Qt.AlignmentFlag.AlignVCenter, title)
+        if self._caption_room():
+            painter.setPen(self.theme.color("text"))
+            for place, caption in order.captions.items():
+                rect = self.cell_rect(*place)
+                tag = QRectF(rect.left(), rect.bottom() - line, rect.width(), line)
+                painter.drawText(tag, Qt.AlignmentFlag.AlignCenter, caption)
+
+    def _caption_room(self) -> int:
+        """Pixels under each thumbnail for its caption; 0 where there is none or it does not fit."""
+        if self._order is None:
+            return 0
+        layers, heads = self._counts
+        grid = self._grid(self.width(), self.height())
+        widest = max(map(len, self._order.captions.values()), default=0)
+        wide = QFontMetricsF(self.theme.mono("small")).horizontalAdvance("0") * widest
+        fits = grid.width() / heads - self._gap() > wide and grid.height() / layers > 2 * self._line()
+        return round(self._line()) if fits else 0
 
     def _paint_labels(self, painter: QPainter) -> None:
         layers, heads = self._counts

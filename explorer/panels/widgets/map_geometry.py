@@ -21,6 +21,7 @@ _ROW_LABEL_SHARE = 0.34
 _COLUMN_LABEL_SHARE = 0.34
 # Labels of one axis may stand this much of a line apart: pieces seldom fill the whole line.
 _TIGHT = 0.82
+_ROOMY = 1.3
 _NICE_STRIDES = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000)
 
 
@@ -163,8 +164,8 @@ def lay_out(
     longest = float(column_lengths.max())
     cell = min(room / columns, metrics.widest_cell) * zoom
 
-    # Labels may have what rows of two lines each leave over, and a third in any case.
-    spare = size.height() - metrics.strip.height() - 2 * metrics.line * rows
+    # Column labels may have what rows that are high enough leave over, and a third in any case.
+    spare = size.height() - metrics.strip.height() - _ROOMY * metrics.line * rows
     label_room = max(metrics.line, size.height() * _COLUMN_LABEL_SHARE, spare) - metrics.gap
     mode: LabelMode
     right = 0.0

@@ -241,7 +241,10 @@ class MapView(QWidget):
             super().keyPressEvent(event)
 
     def leaveEvent(self, event: QEvent) -> None:  # noqa: D102
-        self._set_hovered(None)
+        # Also when nothing is hovered here: a new map forgot what was, the state did not.
+        self.hovered = None
+        self.update()
+        self.hit_hovered.emit(None)
 
     def event(self, event: QEvent) -> bool:  # noqa: D102
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
