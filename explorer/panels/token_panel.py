@@ -13,11 +13,12 @@ from explorer.panels.widgets.panel import Panel
 from explorer.panels.widgets.piece_text import shorten, visible_piece, visible_text
 from explorer.panels.widgets.source_line import SourceLine
 from explorer.panels.widgets.token_strip import Chip, TokenStrip
-from explorer.theme import Theme
+from explorer.theme import SizeName, Theme
 
 _TO_COME = Chip(None, "?", "")
 _MOST_TEXT_LINES = 3
 _CUT_PREVIEW = 80
+_MOST_LARGE = 400
 
 
 class TokenPanel(Panel):
@@ -107,12 +108,6 @@ class TokenPanel(Panel):
 
     def _update_stale(self) -> None:
         self._generated_strip.set_dimmed(self.state.stale)
-        color = self.theme.color("faint" if self.state.stale else "text").name()
-        size, weight = self.theme.pixels("large"), 600
-        self._text.setStyleSheet(
-            f"QPlainTextEdit {{ background: transparent; border: none; padding: 0;"
-            f" color: {color}; font-size: {size}px; font-weight: {weight}; }}"
-        )
         self._update_note()
         self._arrange()
 
@@ -265,12 +260,26 @@ class TokenPanel(Panel):
         self._text.setGeometry(left, y, width, text_height)
 
     def _text_height(self, width: int) -> int:
-        metrics = QFontMetrics(self._text.font())
-        line = metrics.lineSpacing()
+        """Style the detokenized text, large while it fits on one line, and return its height."""
+        text = self._text.toPlainText()
+        size: SizeName = "large"
+        # A text of more characters than these fits on no line.
+        large = QFontMetrics(self.theme.prose("large", bold=True))
+        if len(text) > _MOST_LARGE or large.horizontalAdvance(text) > width - self.theme.space(2):
+            size = "title"
+        color = self.theme.color("faint" if self.state.stale else "text").name()
+        style = (
+            "QPlainTextEdit { background: transparent; border: none; padding: 0;"
+            f" color: {color}; font-size: {self.theme.pixels(size)}px; font-weight: 600; }}"
+        )
+        if style != self._text.styleSheet():
+            self._text.setStyleSheet(style)
+            self._text.ensurePolished()
+        line = QFontMetrics(self._text.font()).lineSpacing()
         self._text.setFixedWidth(width)
         # For a plain text document, its height is counted in lines.
         lines = max(1, round(self._text.document().size().height()))
-        most = max(1, min(_MOST_TEXT_LINES, self.body.height() // (5 * line)))
+        most = max(1, min(_MOST_TEXT_LINES, round(0.3 * self.body.height()) // line))
         return min(lines, most) * line + self.theme.space(0.5)
 
 

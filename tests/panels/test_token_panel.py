@@ -228,6 +228,20 @@ def test_that_the_detokenized_text_grows_with_the_run(panel: TokenPanel, state: 
     assert note.text() == ""
 
 
+def test_that_a_long_text_takes_smaller_type_and_ends_in_sight(panel: TokenPanel, state: AppState) -> None:
+    run = fill(state, 6)
+    text = panel.findChild(QPlainTextEdit)
+    assert text is not None
+    large = text.fontMetrics().height()
+    state.set_run(dataclasses.replace(run, text="word " * 20 + "end"))
+    assert text.fontMetrics().height() < large
+    lines = round(text.height() / text.fontMetrics().lineSpacing())
+    assert lines >= 2
+    state.set_run(dataclasses.replace(run, text="word " * 900 + "end"))
+    bar = text.verticalScrollBar()
+    assert bar.value() == bar.maximum() > 0
+
+
 @pytest.mark.parametrize(
     ("steps", "facts"),
     [
