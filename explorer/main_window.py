@@ -110,7 +110,7 @@ class MainWindow(QMainWindow):
         self._build_bars()
         self._build_menus()
         self._connect()
-        self.resize(DEFAULT_SIZE)
+        self.resize(self._fitting_size())
         self.reset_layout()
         self._restore_layout()
 
@@ -216,8 +216,8 @@ class MainWindow(QMainWindow):
         """Put all five docks back where they belong: tokens and steps, vectors, attention; softmax below."""
         docks = self.docks
         for dock in docks.values():
+            dock.setFloating(False)  # before it is removed: a dock without a place stays floating
             self.removeDockWidget(dock)
-            dock.setFloating(False)
         tokens, generation, softmax = docks["tokens"], docks["generation"], docks["softmax"]
         embedding, attention = docks["embedding"], docks["attention"]
         for corner in (Qt.Corner.BottomLeftCorner, Qt.Corner.BottomRightCorner):
@@ -229,10 +229,18 @@ class MainWindow(QMainWindow):
         self.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, softmax)
         for dock in docks.values():
             dock.show()
-        self.resizeDocks([tokens, embedding, attention], [33, 34, 33], Qt.Orientation.Horizontal)
-        height, vertical = self.height(), Qt.Orientation.Vertical
-        self.resizeDocks([tokens, generation], [height * 45 // 100, height * 55 // 100], vertical)
-        self.resizeDocks([generation, softmax], [height * 32 // 100, height * 30 // 100], vertical)
+        width, height = self.width(), self.height()
+        columns = [width * 36 // 100, width * 31 // 100, width * 33 // 100]
+        self.resizeDocks([tokens, embedding, attention], columns, Qt.Orientation.Horizontal)
+        # The softmax panel needs its controls' height and no more; the rest goes to the pictures.
+        below = max(height * 30 // 100, self._theme.space(41))
+        bars = self._theme.space(22)
+        rows = [(height - below - bars) // 2, (height - below - bars) // 2, below]
+        self.resizeDocks([tokens, generation, softmax], rows, Qt.Orientation.Vertical)
+
+    def _fitting_size(self) -> QSize:
+        """Nine tenths of the screen, but not below the size that everything is laid out for."""
+        return (self.screen().availableSize() * 0.9).expandedTo(DEFAULT_SIZE)
 
     def _restore_layout(self) -> None:
         if self._settings.geometry:

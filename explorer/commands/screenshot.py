@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
         subject = _only(parts, arguments.panel)
     parts.window.resize(size)
     parts.window.show()
+    if not arguments.panel:
+        parts.window.reset_layout()  # proportions for this size
     parts.state.set_sampling(params)
     shot = _Shot(parts, app, text, selection, head, arguments.model or options.DEFAULT_MODEL)
     app.exec()

@@ -330,13 +330,13 @@ class Run:
             raise ValueError(
                 f"The map has {rows} rows and {columns} columns; there is no cell ({row}, {column})."
             )
-        cache = self._prepared.kwargs["past_key_values"]
+        cache: Any = self._prepared.kwargs["past_key_values"]
         with torch.inference_mode():
             values = None
             if head.kind == "cross":
                 values = cache.cross_attention_cache.layers[head.layer].values[0]
             elif head.kind == "decoder":
-                own = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
+                own: Any = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
                 values = own.layers[head.layer].values[0]
             return self.notes.cell(head, row, column, columns, values)
 

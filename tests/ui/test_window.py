@@ -169,10 +169,11 @@ def test_that_any_text_can_be_run(open_window: Open, qtbot: QtBot, text: str) ->
     assert len(parts.state.run.steps) == 3 or parts.state.run.finished
 
 
-def test_that_everything_grows_together(open_window: Open) -> None:
+def test_that_everything_grows_together(open_window: Open, qtbot: QtBot) -> None:
     parts = open_window(load=False)
-    before = parts.window.top_bar.step_button.height()
+    button = parts.window.top_bar.step_button
+    before = button.height()
     action(parts, "Classroom size").trigger()
-    assert parts.window.top_bar.step_button.height() > before
+    qtbot.waitUntil(lambda: button.height() > before)
     action(parts, "Normal size").trigger()
-    assert parts.window.top_bar.step_button.height() == before
+    qtbot.waitUntil(lambda: button.height() == before)
