@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from explorer.app.state import AppState, Emphasis
@@ -11,12 +12,14 @@ from explorer.core.records import PairReading
 from explorer.core.selection import TokenRef
 from explorer.panels.widgets.pair_card import CardText, PairCard, degrees
 from explorer.panels.widgets.panel import Panel
+from explorer.panels.widgets.piece_text import shorten, visible_piece
 from explorer.panels.widgets.scatter3d import Scatter3D
-from explorer.panels.widgets.scatter_overlay import Mark, VectorPair
+from explorer.panels.widgets.scatter_overlay import LONGEST_LABEL, Mark, VectorPair
 from explorer.theme import Theme
 
 AXES = 3
 POINT_OPACITY = 0.45
+LOW_PANEL = 330
 
 
 class EmbeddingPanel(Panel):
@@ -119,7 +122,7 @@ class EmbeddingPanel(Panel):
         facts = [
             f"{len(cloud.pieces):,} tokens",
             "exact PCA",
-            f"{AXES} axes explain {_percent(self._explained())} of variance",
+            _explained_text(min(AXES, len(cloud.explained_variance_ratio)), self._explained()),
         ]
         if self.scatter.no_opengl:
             facts.append("drawn without OpenGL")
@@ -167,15 +170,14 @@ class EmbeddingPanel(Panel):
         )
 
     def _label(self, token_id: int) -> str:
-        piece = self.state.piece(token_id)
+        piece = visible_piece(self.state.piece(token_id))
         hovered = self.state.emphasis_of_id(token_id) is Emphasis.HOVERED
-        return f"{piece}  {token_id}" if hovered else piece
+        return f"{shorten(piece, LONGEST_LABEL - 8)} · {token_id}" if hovered else piece
 
     def _on_selection_changed(self) -> None:
         ids = self._selected_ids()
         if self.state.cloud is not None and ids:
-            # A pair is drawn from the origin, which has to be seen as well.
-            self.scatter.reveal(ids, origin=len(ids) == 2)
+            self.scatter.reveal(ids)
         self._update_pair()
 
     def _selected_ids(self) -> list[int]:
@@ -213,6 +215,11 @@ class EmbeddingPanel(Panel):
         pair = self.state.pair
         return pair if pair is not None and list(pair.token_ids) == self._selected_ids() else None
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """In a low panel the picture comes first."""
+        super().resizeEvent(event)
+        self.card.set_compact(self.height() < LOW_PANEL * self.theme.scale)
+
     def _update_theme(self) -> None:
         self._update_spacing()
         self._update_colors()
@@ -227,6 +234,14 @@ class EmbeddingPanel(Panel):
         layout = self.scatter.layout()
         assert layout is not None
         layout.setContentsMargins(0, 0, 0, 0)
+
+
+def _explained_text(axes: int, share: float) -> str:
+    return (
+        f"{axes} axes explain {_percent(share)} of variance"
+        if axes > 1
+        else f"1 axis explains {_percent(share)} of variance"
+    )
 
 
 def _percent(share: float) -> str:

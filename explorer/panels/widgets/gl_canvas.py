@@ -45,14 +45,28 @@ def probe_opengl() -> str | None:
     return None
 
 
+_BLEND = {
+    GL.GL_DEPTH_TEST: True,
+    GL.GL_BLEND: True,
+    GL.GL_CULL_FACE: False,
+    "glDepthMask": (False,),
+    "glBlendFuncSeparate": (
+        GL.GL_SRC_ALPHA,
+        GL.GL_ONE_MINUS_SRC_ALPHA,
+        GL.GL_ONE,
+        GL.GL_ONE_MINUS_SRC_ALPHA,
+    ),
+}
+
+
 class _Cloud(GLScatterPlotItem):  # type: ignore[misc]
     """pyqtgraph's points, paler with depth."""
 
     _program: Any = None
 
     def __init__(self) -> None:
-        # "translucent" tests depth; the default adds light, which vanishes on white.
-        super().__init__(glOptions="translucent", pxMode=False)
+        # The default adds light, which vanishes on white. Points blend, and hide nothing behind them.
+        super().__init__(glOptions=_BLEND, pxMode=False)
         self.fog = (1.0, 2.0)
 
     @staticmethod
@@ -85,14 +99,23 @@ class _Cloud(GLScatterPlotItem):  # type: ignore[misc]
         with program:
             GL.glUniform2f(GL.glGetUniformLocation(program, "u_fog"), *self.fog)
         super().paint()
+        GL.glDepthMask(True)  # else the next frame could not clear the depths
 
 
 def _with_fog(source: str) -> str:
-    return source.replace("uniform float u_scale;", "uniform float u_scale;\nuniform vec2 u_fog;").replace(
-        "v_color = a_color;",
-        "v_color = a_color;\n"
-        "float depth = clamp((-(u_modelview * a_position).z - u_fog.x) / (u_fog.y - u_fog.x), 0.0, 1.0);\n"
-        "v_color.a *= 1.0 - 0.72 * depth;",
+    """Add fog to a vertex shader, soft rims to a fragment shader."""
+    return (
+        source.replace("uniform float u_scale;", "uniform float u_scale;\nuniform vec2 u_fog;")
+        .replace(
+            "v_color = a_color;",
+            "v_color = a_color;\n"
+            "float depth = (-(u_modelview * a_position).z - u_fog.x) / (u_fog.y - u_fog.x);\n"
+            "v_color.a *= 1.0 - 0.72 * clamp(depth, 0.0, 1.0);",
+        )
+        .replace(
+            "= v_color;\n            else",
+            "= v_color * vec4(1, 1, 1, 1.0 - smoothstep(0.5, 1.0, dot(xy, xy)));\n            else",
+        )
     )
 
 

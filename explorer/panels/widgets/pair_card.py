@@ -50,6 +50,14 @@ class PairCard(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._theme = theme
         self._text: CardText | None = None
+        self._compact = False
+
+    def set_compact(self, compact: bool) -> None:
+        """In a low panel, show only the tokens and the figures."""
+        if compact != self._compact:
+            self._compact = compact
+            self.updateGeometry()
+            self.update()
 
     @property
     def text(self) -> CardText | None:
@@ -68,7 +76,7 @@ class PairCard(QWidget):
 
     def sizeHint(self) -> QSize:
         """Three lines and the large figures."""
-        rows = self._rows()
+        rows = self._rows()[: 3 if self._compact else 5]
         return QSize(300, round(sum(rows) + self._theme.space(3.2)))
 
     def minimumSizeHint(self) -> QSize:
@@ -78,7 +86,8 @@ class PairCard(QWidget):
     def _rows(self) -> tuple[float, float, float, float, float]:
         theme = self._theme
         small, body = QFontMetricsF(theme.prose("small")).height(), QFontMetricsF(theme.mono("body")).height()
-        return (body, small, QFontMetricsF(theme.mono("large")).height(), small, small)
+        large = QFontMetricsF(theme.mono("large")).height()
+        return (body, small, large, small, small)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Tokens, figures, the rest, the reason."""
@@ -100,6 +109,8 @@ class PairCard(QWidget):
         self._paint_heading(painter, QRectF(left, y, right - left, heights[0]), text)
         y += heights[0] + theme.space(0.5)
         self._paint_figures(painter, QPointF(left, y), right, text)
+        if self._compact:
+            return
         y += heights[1] + heights[2] + theme.space(0.3)
         reading = text.reading
         rest = "" if reading is None else _rest(reading)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QEasingCurve, QEvent, QPointF, QSize, Qt, QTimer, QVariantAnimation, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QPushButton, QWidget
 
 from explorer.core import picking
 from explorer.core.geometry import Camera, framing_distance
@@ -27,6 +27,8 @@ ZOOM_PER_NOTCH = 1.15
 PICK_PIXELS = 7.0
 # What must be seen after a selection lies within this share of the picture's sides.
 INNER = 0.06
+# A pair's vectors are to take up this share of the picture's shorter side.
+LEAST_PAIR = 0.5
 GRID_LINES = 8
 
 
@@ -164,6 +166,16 @@ class Scatter3D(QWidget):
         """Where the scene is looked at from."""
         return self._camera
 
+    @property
+    def flying(self) -> bool:
+        """Whether the camera is on its way somewhere."""
+        return self._flight.state() == QVariantAnimation.State.Running
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The highlighted points."""
+        return self._overlay.marks
+
     def go_home(self) -> None:
         """Fly back to where the whole cloud is seen."""
         self.fly_to(self._home)
@@ -179,23 +191,27 @@ class Scatter3D(QWidget):
         near = min(self._camera.distance, self._home.distance * 0.45)
         self.fly_to(self._camera.looking_at(self._points[:, index], near))
 
-    def reveal(self, indices: Sequence[int], *, origin: bool = False) -> None:
-        """Fly to where these points (and the origin) are all in view; stay where they already are."""
+    def reveal(self, indices: Sequence[int]) -> None:
+        """Bring a point into view if it is not, or a pair and the origin into view and to a fair size."""
         points = self._points[:, list(indices)].astype(np.float64)
-        if origin:
+        if len(indices) == 2:
             points = np.column_stack([points, self._origin])
         x, y, _ = self._overlay.project(points)
+        width, height = self.width(), self.height()
         with np.errstate(invalid="ignore"):
-            inside = (x > INNER * self.width()) & (x < (1 - INNER) * self.width())
-            inside &= (y > INNER * self.height()) & (y < (1 - INNER) * self.height())
-        if bool(inside.all()) or not points.size:
+            inside = (x > INNER * width) & (x < (1 - INNER) * width)
+            inside &= (y > INNER * height) & (y < (1 - INNER) * height)
+        if not inside.size:
             return
-        if points.shape[1] == 1:
-            self.fly_to(self._camera.looking_at(points[:, 0]))
+        if len(indices) == 1:
+            if not inside.all():
+                self.fly_to(self._camera.looking_at(points[:, 0]))
             return
-        center = (points.max(axis=1) + points.min(axis=1)) / 2.0
-        radius = float(np.linalg.norm(points - center[:, None], axis=0).max())
-        self.fly_to(self._camera.looking_at(center, max(framing_distance(radius * 1.2), self._nearest)))
+        size = max(float(np.ptp(x)), float(np.ptp(y))) if inside.all() else 0.0
+        if size < LEAST_PAIR * min(width, height):
+            center = (points.max(axis=1) + points.min(axis=1)) / 2.0
+            radius = float(np.linalg.norm(points - center[:, None], axis=0).max())
+            self.fly_to(self._camera.looking_at(center, max(framing_distance(radius * 1.5), self._nearest)))
 
     def screen_positions(self, indices: Sequence[int]) -> npt.NDArray[np.float32]:
         """(3, n + 1) pixels and depth of the origin and of some points, as they are drawn now."""
@@ -307,8 +323,14 @@ class Scatter3D(QWidget):
         """Cloud and overlay fill the whole of it."""
         self._canvas.setGeometry(self.rect())
         self._overlay.setGeometry(self.rect())
+        self._update_reserved()
         self._projected = None
         self.view_changed.emit()
+
+    def _update_reserved(self) -> None:
+        others = [child for child in self.findChildren(QPushButton) if child.isVisibleTo(self)]
+        rects = [child.geometry() for child in others]
+        self._overlay.reserve([(r.left(), r.top(), r.right(), r.bottom()) for r in rects])
 
     def sizeHint(self) -> QSize:
         """Room enough to turn it."""

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
 from explorer.app.state import Emphasis
 from explorer.core.geometry import Camera, arc
 from explorer.panels.widgets.label_layout import Box, place_labels
-from explorer.panels.widgets.piece_text import shorten, visible_piece
+from explorer.panels.widgets.piece_text import shorten
 from explorer.theme import Theme
 
 LONGEST_LABEL = 24
+# The angle's key among the labels; others are rows of the cloud.
+_ANGLE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,20 @@ class AxisName:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """A label that wants a place near (x, y)."""
+
+    key: int
+    text: str
+    x: float
+    y: float
+    radius: float
+    font: QFont
+    color: QColor
+    pale: bool = False
+
+
 class ScatterOverlay(QWidget):
     """One painter for everything but the cloud; it lets every gesture through.
 
@@ -79,7 +95,9 @@ class ScatterOverlay(QWidget):
         self._marks: tuple[Mark, ...] = ()
         self._pair: VectorPair | None = None
         self._camera = Camera()
+        self._reserved: tuple[Box, ...] = ()
         self._places: dict[int, int] = {}
+        self._angle_at: tuple[float, float] | None = None
 
     def set_scene(
         self, points: npt.NDArray[np.float32], origin: npt.NDArray[np.float64], axes: Sequence[AxisName]
@@ -104,6 +122,11 @@ class ScatterOverlay(QWidget):
         self._camera = camera
         self.update()
 
+    def reserve(self, boxes: Sequence[Box]) -> None:
+        """Keep labels off these boxes, where other widgets lie."""
+        self._reserved = tuple(boxes)
+        self.update()
+
     @property
     def marks(self) -> tuple[Mark, ...]:
         """The highlighted points."""
@@ -124,16 +147,16 @@ class ScatterOverlay(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         rows = [mark.index for mark in self._marks]
         seen = self.project(self._points[:, rows])
-        taken = self._paint_axis_names(painter)
+        taken = [*self._reserved, *self._paint_axis_names(painter)]
+        self._angle_at = None
         if self._pair is not None:
             taken += self._paint_pair(painter, self._pair)
         # The strongest last, so that nothing covers it.
         drawn = [i for i in range(len(rows)) if np.isfinite(seen[:2, i]).all()]
         for i in sorted(drawn, key=lambda i: (self._marks[i].emphasis, -seen[2, i])):
             self._paint_point(painter, self._marks[i], float(seen[0, i]), float(seen[1, i]))
-        self._paint_labels(
-            painter, [(self._marks[i], float(seen[0, i]), float(seen[1, i])) for i in drawn], taken
-        )
+        spots = [(self._marks[i], float(seen[0, i]), float(seen[1, i])) for i in drawn]
+        self._paint_labels(painter, self._labels(spots), taken)
 
     def _paint_axis_names(self, painter: QPainter) -> list[Box]:
         font = self._theme.prose("small")
@@ -173,26 +196,9 @@ class ScatterOverlay(QWidget):
             return boxes
         painter.setPen(QPen(theme.color("selection"), max(2.5, theme.space(0.5))))
         painter.drawPolyline(QPolygonF([QPointF(float(x), float(y)) for x, y in curve]))
-        if pair.text:
-            boxes.append(self._paint_angle(painter, pair.text, spots[0], curve[len(curve) // 2]))
+        middle = curve[len(curve) // 2]
+        self._angle_at = (float(middle[0]), float(middle[1]))
         return boxes
-
-    def _paint_angle(
-        self, painter: QPainter, text: str, origin: npt.NDArray[np.float32], middle: npt.NDArray[np.float32]
-    ) -> Box:
-        font = self._theme.mono("title", bold=True)
-        metrics = QFontMetricsF(font)
-        width, height = metrics.horizontalAdvance(text) + 6, metrics.height()
-        outward = (middle - origin) / max(1.0, float(np.hypot(*(middle - origin))))
-        center = middle + outward * (0.5 * width * abs(outward[0]) + 0.5 * height * abs(outward[1]) + 8)
-        left = min(max(0.0, float(center[0]) - width / 2), max(0.0, self.width() - width))
-        top = min(max(0.0, float(center[1]) - height / 2), max(0.0, self.height() - height))
-        box = QRectF(left, top, width, height)
-        self._paint_backing(painter, box)
-        painter.setFont(font)
-        painter.setPen(self._theme.color("selection"))
-        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
-        return (box.left(), box.top(), box.right(), box.bottom())
 
     def _paint_point(self, painter: QPainter, mark: Mark, x: float, y: float) -> None:
         theme = self._theme
@@ -214,36 +220,53 @@ class ScatterOverlay(QWidget):
             painter.drawChord(box, -90 * 16, 180 * 16)
         painter.setOpacity(1.0)
 
-    def _paint_labels(
-        self, painter: QPainter, spots: list[tuple[Mark, float, float]], taken: list[Box]
-    ) -> None:
-        theme = self._theme
-        # Marks come most important first, but the emphasised ones before all.
-        spots = sorted(spots, key=lambda spot: -spot[0].emphasis)
-        fonts = {True: theme.mono("body", bold=True), False: theme.mono("small")}
-        metrics = {bold: QFontMetricsF(font) for bold, font in fonts.items()}
-        texts = [shorten(visible_piece(mark.label), LONGEST_LABEL) for mark, _, _ in spots]
-        strong = [mark.emphasis >= Emphasis.HOVERED for mark, _, _ in spots]
+    def _paint_labels(self, painter: QPainter, labels: list[_Label], taken: list[Box]) -> None:
+        metrics = [QFontMetricsF(label.font) for label in labels]
         sizes = [
-            (metrics[bold].horizontalAdvance(text) + 4, metrics[bold].height())
-            for text, bold in zip(texts, strong, strict=True)
+            (m.horizontalAdvance(label.text) + 4, m.height())
+            for m, label in zip(metrics, labels, strict=True)
         ]
-        anchors = [(x, y, self.mark_radius(mark)) for mark, x, y in spots]
-        before = [self._places.get(mark.index) for mark, _, _ in spots]
-        placed = place_labels(anchors, sizes, self.width(), self.height(), theme.space(0.6), taken, before)
-        self._places = {spots[label.index][0].index: label.place for label in placed}
-        for label in placed:
-            mark, x, y = spots[label.index]
-            width, height = sizes[label.index]
-            box = QRectF(label.left, label.top, width, height)
-            painter.setOpacity(0.45 if mark.pale else 1.0)
-            if label.led:
-                self._paint_leader(painter, QPointF(x, y), box)
-            self._paint_backing(painter, box)
-            painter.setFont(fonts[strong[label.index]])
-            painter.setPen(self._label_color(mark))
-            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, texts[label.index])
+        before = [self._places.get(label.key) for label in labels]
+        anchors = [(label.x, label.y, label.radius) for label in labels]
+        gap = self._theme.space(0.6)
+        placed = place_labels(anchors, sizes, self.width(), self.height(), gap, taken, before)
+        self._places = {labels[spot.index].key: spot.place for spot in placed}
+        for spot in placed:
+            label = labels[spot.index]
+            box = QRectF(spot.left, spot.top, *sizes[spot.index])
+            painter.setOpacity(0.45 if label.pale else 1.0)
+            if spot.led:
+                self._paint_leader(painter, QPointF(label.x, label.y), box)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(self._theme.color("surface", 205))
+            painter.drawRoundedRect(box, 3, 3)
+            painter.setFont(label.font)
+            painter.setPen(label.color)
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, label.text)
         painter.setOpacity(1.0)
+
+    def _labels(self, spots: list[tuple[Mark, float, float]]) -> list[_Label]:
+        """Most important first: what is pointed at, the angle, then the sentence."""
+        theme = self._theme
+        strong, plain = theme.mono("body", bold=True), theme.mono("small")
+        labels = [
+            _Label(
+                mark.index,
+                shorten(mark.label, LONGEST_LABEL),
+                x,
+                y,
+                self.mark_radius(mark),
+                strong if mark.emphasis >= Emphasis.HOVERED else plain,
+                self._label_color(mark),
+                mark.pale,
+            )
+            for mark, x, y in sorted(spots, key=lambda spot: -spot[0].emphasis)
+        ]
+        if self._pair is not None and self._pair.text and self._angle_at is not None:
+            at = sum(1 for mark, _, _ in spots if mark.emphasis >= Emphasis.HOVERED)
+            font, color = theme.mono("title", bold=True), theme.color("selection")
+            labels.insert(at, _Label(_ANGLE, self._pair.text, *self._angle_at, 2.0, font, color))
+        return labels
 
     def _label_color(self, mark: Mark) -> QColor:
         strong = mark.emphasis >= Emphasis.HOVERED or mark.sides[0] == "vocabulary"
@@ -255,11 +278,6 @@ class ScatterOverlay(QWidget):
         )
         painter.setPen(QPen(self._theme.color("muted"), 1.0))
         painter.drawLine(point, near)
-
-    def _paint_backing(self, painter: QPainter, box: QRectF) -> None:
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(self._theme.color("surface", 205))
-        painter.drawRoundedRect(box, 3, 3)
 
 
 def _around(point: QPointF, radius: float) -> Box:
