@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
 from explorer.app.settings import write_atomically
@@ -31,6 +32,8 @@ from explorer.panels.widgets.map_view import MapView
 from explorer.panels.widgets.overview_splitter import OverviewSplitter
 from explorer.panels.widgets.panel import Panel
 from explorer.theme import Theme
+
+_LOW_STEPS = 52
 
 
 class AttentionPanel(Panel):
@@ -212,12 +215,15 @@ class AttentionPanel(Panel):
                 _hidden(columns, options),
                 renormalise=options.renormalise,
             )
+            written = _rows_are_written(attention.head, run)
             self._drawn_head = attention.head
             self._visible = visible
             self._content = MapContent(
                 weights=visible.weights,
                 rows=tuple(rows[index] for index in visible.rows),
                 columns=tuple(columns[index] for index in visible.columns),
+                row_word="written" if written else "looks",
+                column_word="read" if written else "looked at",
                 row_sums=visible.row_sums,
                 hidden_mass=visible.hidden_mass,
             )
@@ -279,10 +285,11 @@ class AttentionPanel(Panel):
             self.caption.setText("")
             return
         places = ("rows", "columns") if self._view is self.heat_map else ("left", "right")
-        if head.kind == "encoder" or run.family == "decoder-only":
-            said = [f"{places[0]}: token that looks", f"{places[1]}: token looked at"]
-        else:
-            said = [f"{places[0]}: token being written", f"{places[1]}: token read"]
+        writes = _rows_are_written(head, run)
+        words = ("token being written", "token read") if writes else ("token that looks", "token looked at")
+        # A low panel leaves it to the words in the map's corner.
+        low = self.height() < self.theme.space(_LOW_STEPS) and self._view is self.heat_map
+        said = [] if low else [f"{place}: {word}" for place, word in zip(places, words, strict=True)]
         options = self.controls.options
         if options.hide_special or options.hide_first:
             names = ["special tokens"] * options.hide_special + ["first token"] * options.hide_first
@@ -386,6 +393,10 @@ class AttentionPanel(Panel):
         self._layout.setSpacing(self.theme.space(1))
         self.splitter.arrange()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
+        super().resizeEvent(event)
+        self._update_caption()
+
     # -- what the person does -------------------------------------------------------------------
 
     def _on_head_opened(self, layer: int, head: int) -> None:
@@ -460,6 +471,11 @@ class AttentionPanel(Panel):
         if hit.row is not None:
             return self._content.rows[hit.row].ref
         return None if hit.column is None else self._content.columns[hit.column].ref
+
+
+def _rows_are_written(head: HeadRef, run: RunSnapshot) -> bool:
+    """Whether a row stands for the token that its query writes, see `RunSnapshot.attention_axes`."""
+    return head.kind != "encoder" and run.family == "encoder-decoder"
 
 
 def _axis_tokens(run: RunSnapshot, refs: Sequence[TokenRef]) -> tuple[AxisToken, ...]:

@@ -850,3 +850,50 @@ def test_that_a_thumbnails_tooltip_tells_what_its_head_does(state, make_panel):
     expected = state.overview.weights[1, 2, :, 6].mean()
     assert f"to special tokens: {expected:.4f}" in QToolTip.text()
     QToolTip.hideText()
+
+
+# -- little room --------------------------------------------------------------------------------------
+
+
+def test_that_a_low_and_narrow_panel_keeps_the_map_and_drops_the_overview(state, make_panel):
+    fill(state)
+    panel = make_panel(380, 260)
+    assert not panel.overview.isVisible()
+    assert panel.heat_map.height() > 100
+    panel.resize(700, 620)
+    QApplication.processEvents()
+    assert panel.overview.isVisible()
+
+
+@pytest.mark.parametrize(
+    ("size", "side_by_side"), [((700, 620), False), ((1200, 420), True), ((800, 260), True)]
+)
+def test_that_the_overview_stands_where_there_is_room_for_it(state, make_panel, size, side_by_side):
+    fill(state)
+    panel = make_panel(*size)
+    assert (panel.splitter.orientation() == Qt.Orientation.Horizontal) == side_by_side
+    assert panel.overview.isVisible()
+
+
+def test_that_a_person_can_give_the_overview_more_room_and_it_stays(qtbot, state, make_panel):
+    run = fill(state)
+    panel = make_panel()
+    handle = panel.splitter.handle(1)
+    before = panel.overview.height()
+    middle = handle.rect().center()
+    qtbot.mousePress(handle, LEFT, pos=middle)
+    qtbot.mouseMove(handle, middle + QPoint(0, 60))
+    qtbot.mouseRelease(handle, LEFT, pos=middle + QPoint(0, 60))
+    dragged = panel.overview.height()
+    assert dragged > before + 30
+    state.set_overview(make_overview(run, CROSS))
+    assert abs(panel.overview.height() - dragged) <= 2
+
+
+def test_that_corner_and_caption_say_who_writes_and_who_looks(state, make_panel):
+    run = fill(state)
+    panel = make_panel()
+    assert (panel.heat_map.content.row_word, panel.heat_map.content.column_word) == ("written", "read")
+    state.set_head(HeadRef("encoder", 0, 0))
+    state.set_attention(make_attention(run, state.head))
+    assert (panel.heat_map.content.row_word, panel.heat_map.content.column_word) == ("looks", "looked at")

@@ -157,6 +157,7 @@ class HeatMap(MapView):
             return
         self._paint_cells(painter, geometry, vector)
         self._paint_numbers(painter, geometry)
+        self._paint_corner(painter, geometry)
         if self._shows_sums:
             self._paint_sums(painter, geometry)
 
@@ -279,6 +280,21 @@ class HeatMap(MapView):
                 text = f"{weight:.2f}" if weight else "0"
                 painter.drawText(geometry.cell_rect(row, column), Qt.AlignmentFlag.AlignCenter, text)
         painter.restore()
+
+    def _paint_corner(self, painter: QPainter, geometry: MapGeometry) -> None:
+        """What rows and columns are, in the empty corner between their labels, where there is room."""
+        assert self.content is not None
+        font = self.theme.prose("small")
+        metrics = QFontMetricsF(font)
+        room = QRectF(0.0, 0.0, geometry.view.left() - self.theme.space(1), geometry.view.top())
+        room.setBottom(room.bottom() - self.theme.space(0.5))
+        words = f"{self.content.column_word} →", f"{self.content.row_word} ↓"
+        if room.height() < 2 * metrics.height() or room.width() < max(map(metrics.horizontalAdvance, words)):
+            return
+        painter.setFont(font)
+        painter.setPen(self.theme.color("muted"))
+        where = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom
+        painter.drawText(room, where, "\n".join(words))
 
     def _paint_sums(self, painter: QPainter, geometry: MapGeometry) -> None:
         """Bars of the row sums on the right (full length is 1) and of the column sums below (the largest)."""

@@ -50,6 +50,8 @@ class MapContent:
         (row, column) float32: what is drawn and read out.
     rows, columns : tuple of AxisToken
         One per row, one per column.
+    row_word, column_word : str
+        What the token of a row and of a column does, e.g. ``written`` and ``read``.
     row_sums : numpy.ndarray
         (row,) float64 sums of ``weights`` over the columns.
     hidden_mass : numpy.ndarray
@@ -59,6 +61,8 @@ class MapContent:
     weights: npt.NDArray[np.float32]
     rows: tuple[AxisToken, ...]
     columns: tuple[AxisToken, ...]
+    row_word: str
+    column_word: str
     row_sums: npt.NDArray[np.float64]
     hidden_mass: npt.NDArray[np.float64]
 

@@ -21,7 +21,6 @@ _ROW_LABEL_SHARE = 0.34
 _COLUMN_LABEL_SHARE = 0.34
 # Labels of one axis may stand this much of a line apart: pieces seldom fill the whole line.
 _TIGHT = 0.82
-_ROOMY = 1.3
 _NICE_STRIDES = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000)
 
 
@@ -164,8 +163,8 @@ def lay_out(
     longest = float(column_lengths.max())
     cell = min(room / columns, metrics.widest_cell) * zoom
 
-    # Column labels may have what rows that are high enough leave over, and a third in any case.
-    spare = size.height() - metrics.strip.height() - _ROOMY * metrics.line * rows
+    # Column labels may have half, where rows are still a line high, and a third in any case.
+    spare = min(size.height() * 0.5, size.height() - metrics.strip.height() - metrics.line * rows)
     label_room = max(metrics.line, size.height() * _COLUMN_LABEL_SHARE, spare) - metrics.gap
     mode: LabelMode
     right = 0.0

@@ -10,12 +10,15 @@ from explorer.panels.widgets.head_overview import HeadOverview
 from explorer.theme import Theme
 
 _WIDE_ASPECT = 2.4
-_LOW_STEPS = 36
+_LOW_STEPS = 32
+_NARROW_STEPS = 85
 _SHARE = 0.36
 
 
 class OverviewSplitter(QSplitter):
     """The overview above the map, or left of it where the room is wide or low.
+
+    Where the room is both low and narrow there is only the map: two unreadable pictures help nobody.
 
     Until a person drags the handle, the overview takes what it needs and at most about a third;
     after that, the share that it was given.
@@ -37,6 +40,7 @@ class OverviewSplitter(QSplitter):
     def arrange(self) -> None:
         """Divide the room anew."""
         low = self.height() < self.theme.space(_LOW_STEPS)
+        self._overview.setVisible(not low or self.width() > self.theme.space(_NARROW_STEPS))
         wide = low or self.width() > _WIDE_ASPECT * self.height()
         orientation = Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical
         if self.orientation() != orientation:
