@@ -34,7 +34,7 @@ from explorer.panels.widgets.notice_bar import NoticeBar
 from explorer.panels.widgets.panel import Panel
 from explorer.panels.widgets.pipeline_strip import PipelineStrip
 from explorer.panels.widgets.top_bar import TopBar
-from explorer.theme import CLASSROOM_SCALE, SchemeChoice, Theme
+from explorer.theme import SchemeChoice, Theme, classroom_scale
 
 # The names are those of `screenshot --panel`.
 PANELS: dict[str, type[Panel]] = {
@@ -187,7 +187,9 @@ class MainWindow(QMainWindow):
         self._action(view, "L&arger", lambda: self._zoom(SCALE_STEP), QKeySequence.StandardKey.ZoomIn)
         self._action(view, "S&maller", lambda: self._zoom(1 / SCALE_STEP), QKeySequence.StandardKey.ZoomOut)
         self._action(view, "&Normal size", lambda: self._theme.set_scale(1.0), "Ctrl+0")
-        self._action(view, "&Classroom size", lambda: self._theme.set_scale(CLASSROOM_SCALE), "Ctrl+9")
+        self._action(
+            view, "&Classroom size", lambda: self._theme.set_scale(self._classroom_scale()), "Ctrl+9"
+        )
 
     def _action(
         self,
@@ -237,6 +239,9 @@ class MainWindow(QMainWindow):
         bars = self._theme.space(22)
         rows = [(height - below - bars) // 2, (height - below - bars) // 2, below]
         self.resizeDocks([tokens, generation, softmax], rows, Qt.Orientation.Vertical)
+
+    def _classroom_scale(self) -> float:
+        return classroom_scale(self.screen().size().height())
 
     def _fitting_size(self) -> QSize:
         """Nine tenths of the screen, but not below the size that everything is laid out for."""

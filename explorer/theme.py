@@ -18,7 +18,9 @@ SchemeChoice = Literal["system", "light", "dark"]
 
 _BASE_PIXELS: dict[SizeName, float] = {"small": 12.0, "body": 13.0, "title": 16.0, "large": 22.0}
 _SPACE_PIXELS = 6.0
-CLASSROOM_SCALE = 1.35
+# In a classroom everything is as large as it would be on a screen of this height.
+_CLASSROOM_HEIGHT_PIXELS = 800
+_CLASSROOM_SCALES = (1.1, 2.5)
 MIN_SCALE, MAX_SCALE = 0.8, 2.5
 
 
@@ -119,6 +121,12 @@ DARK = Palette(
 )
 
 
+def classroom_scale(height: int) -> float:
+    """The scale for a projector ``height`` pixels high: 1.35 at 1080, and never so large that panels do not fit."""
+    low, high = _CLASSROOM_SCALES
+    return min(max(height / _CLASSROOM_HEIGHT_PIXELS, low), high)
+
+
 class Theme(QObject):
     """The palette and the scale in force. ``changed`` follows the style sheet, which is set first."""
 
@@ -146,7 +154,7 @@ class Theme(QObject):
 
     @property
     def scale(self) -> float:
-        """Factor on every size; 1 for a desk, about 1.35 for a projector."""
+        """Factor on every size; 1 for a desk; for a projector see `classroom_scale`."""
         return self._scale
 
     def set_scale(self, scale: float) -> None:

@@ -66,7 +66,6 @@ class Controller(QObject):
         self._pause.setInterval(DEBOUNCE_MS)
         self._pause.timeout.connect(self._begin)
         self._connect()
-        self._worker.start()
 
     def _connect(self) -> None:
         state, worker = self._state, self._worker

@@ -79,7 +79,7 @@ class Worker(QThread):
         self._stopping = False
 
     def submit(self, task: Task) -> None:
-        """Queue ``task``; a waiting or running task of the same slot is cancelled."""
+        """Queue ``task``; a waiting or running one of its slot is cancelled. The first starts the thread."""
         with self._changed:
             if task.slot is not None:
                 for other in [*self._waiting, *([self._running] if self._running else [])]:
@@ -87,6 +87,8 @@ class Worker(QThread):
                         other.cancel()
             self._waiting.append(task)
             self._changed.notify()
+        if not self.isRunning():
+            self.start()
 
     def cancel_all(self, *, but: frozenset[str] = frozenset()) -> None:
         """Cancel everything that waits or runs, except tasks of the slots in ``but``."""

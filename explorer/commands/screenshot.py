@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
     app = make_application()
     settings = Settings(scheme=arguments.scheme or "light")
-    parts = build(app, settings, None, arguments)
+    parts = build(app, settings, None, arguments, size.height())
     subject: QWidget = parts.window
     if arguments.panel:
         subject = _only(parts, arguments.panel)

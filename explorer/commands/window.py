@@ -17,7 +17,7 @@ from explorer.commands import options
 from explorer.commands.application import make_application, no_screen
 from explorer.main_window import MainWindow
 from explorer.resources import bundled_models
-from explorer.theme import CLASSROOM_SCALE, SchemeChoice, Theme
+from explorer.theme import SchemeChoice, Theme, classroom_scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
     return app.exec()
 
 
-def build(app: QApplication, settings: Settings, path: Path | None, arguments: argparse.Namespace) -> Parts:
-    """Put the window together; nothing is loaded yet."""
+def build(
+    app: QApplication,
+    settings: Settings,
+    path: Path | None,
+    arguments: argparse.Namespace,
+    height: int | None = None,
+) -> Parts:
+    """Put the window together; nothing is loaded yet. ``height`` is the screen's unless given."""
+    height = app.primaryScreen().size().height() if height is None else height
     scheme = arguments.scheme or settings.scheme
-    scale = CLASSROOM_SCALE if arguments.classroom else settings.scale
+    scale = classroom_scale(height) if arguments.classroom else settings.scale
     theme = Theme(app, scheme=cast(SchemeChoice, scheme), scale=scale)
     state = AppState()
     controller = Controller(state, ModelOptions(arguments.device, arguments.dtype, settings.thread_count()))

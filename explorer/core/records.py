@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from explorer.core.head_measures import Measure, PerHead
 from explorer.core.sampling import (
     Distribution,
     RankedLogits,
@@ -303,8 +304,8 @@ class AttentionOverview:
         Size of the full maps.
     pooling : str
         How a full map became a thumbnail: ``none`` (cell = weight) or ``max``.
-    measures : dict of str to numpy.ndarray
-        What each head does on this text, each (layer, head) float32; see `HEAD_MEASURES`. Empty
+    measures : dict of Measure to numpy.ndarray
+        What each head does on this text, taken from the full maps; each (layer, head) float64. Empty
         before the first query row.
     """
 
@@ -313,19 +314,7 @@ class AttentionOverview:
     queries: int
     keys: int
     pooling: Literal["none", "max"]
-    measures: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
-
-
-HEAD_MEASURES: dict[str, str] = {
-    "entropy": "mean entropy of a row, in bits: 0 looks at one token, log2(keys) at all alike",
-    "self": "mean weight on the query's own position",
-    "previous": "mean weight on the position before the query's",
-    "first": "mean weight on the first key",
-    "special": "mean weight on special tokens",
-    "punctuation": "mean weight on tokens that are punctuation alone",
-    "distance": "mean distance in tokens between a query and what it looks at",
-    "diagonal": "how diagonal: 1 less the mean distance to the diagonal, both axes scaled to 0-1",
-}
+    measures: dict[Measure, PerHead] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

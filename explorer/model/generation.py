@@ -8,7 +8,6 @@ forced, and go back.
 from __future__ import annotations
 
 import time
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,13 +29,13 @@ from transformers import (
 )
 from transformers.generation.stopping_criteria import EosTokenCriteria
 
+from explorer.core.head_measures import Flags, Measure, PerHead, head_measures, is_punctuation
 from explorer.core.records import AttentionMap, AttentionOverview, CellReading, RunSnapshot, StepRecord
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import AttentionKind, HeadRef
 from explorer.core.tokens import Token, TokenizedText
 from explorer.model.attention import OVERVIEW_CELLS, AttentionNotes
 from explorer.model.errors import CancelledError, ModelError, RunFinishedError, TextError
-from explorer.model.head_measures import measure_heads
 
 if TYPE_CHECKING:
     from explorer.model.language_model import LanguageModel
@@ -297,24 +296,29 @@ class Run:
         """
         info = self.lm.info
         thumbnails: list[torch.Tensor] = []
-        measured: list[dict[str, torch.Tensor]] = []
+        measured: list[dict[Measure, PerHead]] = []
         pooled = False
         queries = keys = 0
+        special, punctuation = self._key_flags(kind)
         with torch.inference_mode():
-            special, punctuation = self._key_kinds(kind)
             for layer in range(info.layers[kind]):
                 weights = self._weights(kind, layer, slice(None))  # (H, q, k)
                 _, queries, keys = weights.shape
-                if queries:
-                    measured.append(measure_heads(weights, special, punctuation, cross=kind == "cross"))
+                measured.append(
+                    head_measures(
+                        weights.cpu().numpy()[None],
+                        special=special,
+                        punctuation=punctuation,
+                        same_axes=kind != "cross",
+                    )
+                )
                 if queries and max(queries, keys) > OVERVIEW_CELLS:
                     cells = (min(queries, OVERVIEW_CELLS), min(keys, OVERVIEW_CELLS))
                     weights = torch.nn.functional.adaptive_max_pool2d(weights, cells)
                     pooled = True
                 thumbnails.append(weights)
             array = torch.stack(thumbnails).cpu().numpy()
-            names = measured[0] if measured else {}
-            measures = {name: torch.stack([m[name] for m in measured]).cpu().numpy() for name in names}
+        measures = {name: np.concatenate([layer[name] for layer in measured]) for name in measured[0]}
         return AttentionOverview(kind, array, queries, keys, "max" if pooled else "none", measures)
 
     def inspect(self, head: HeadRef, row: int, column: int) -> CellReading:
@@ -340,18 +344,14 @@ class Run:
                 values = own.layers[head.layer].values[0]
             return self.notes.cell(head, row, column, columns, values)
 
-    def _key_kinds(self, kind: AttentionKind) -> tuple[torch.Tensor, torch.Tensor]:
+    def _key_flags(self, kind: AttentionKind) -> tuple[Flags, Flags]:
         """(key,) bool twice: which key columns are special tokens, and which punctuation alone."""
         snapshot = self.snapshot()
         _, keys = snapshot.attention_axes(kind)
         tokens = [snapshot.token(ref) for ref in keys]
         special = [token is not None and token.special for token in tokens]
-        marks = [token is not None and _is_punctuation(token.text) for token in tokens]
-        device = self.lm.device
-        return (
-            torch.tensor(special, dtype=torch.bool, device=device),
-            torch.tensor(marks, dtype=torch.bool, device=device),
-        )
+        marks = [token is not None and is_punctuation(token.text) for token in tokens]
+        return np.array(special, dtype=np.bool_), np.array(marks, dtype=np.bool_)
 
     def _weights(self, kind: AttentionKind, layer: int, heads: slice) -> torch.Tensor:
         if kind == "encoder":
@@ -513,11 +513,6 @@ class Run:
                     return f"max_new_tokens ({self._max_new_tokens}) reached"
                 return type(criterion).__name__
         return None
-
-
-def _is_punctuation(text: str) -> bool:
-    stripped = text.strip()
-    return bool(stripped) and all(unicodedata.category(character).startswith("P") for character in stripped)
 
 
 def _warpers(params: SamplingParams) -> LogitsProcessorList:

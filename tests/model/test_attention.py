@@ -195,28 +195,23 @@ def test_that_a_cell_that_is_not_there_is_refused(fr_en: LanguageModel) -> None:
 
 
 @pytest.mark.parametrize("kind", ["encoder", "decoder", "cross"])
-def test_that_heads_are_measured_as_float64_numpy_measures_them(fr_en: LanguageModel, kind: Any) -> None:
-    run = fr_en.generate(SENTENCE).finish()
+def test_that_heads_are_measured_on_their_full_maps(fr_en: LanguageModel, kind: Any) -> None:
+    run = fr_en.generate("Je ne sais pas. " * 20).finish(max_new_tokens=20)
+    overview = run.overview(kind)
     weights = run.attention(kind).astype(np.float64)
-    measures = run.overview(kind).measures
     _, _, queries, keys = weights.shape
+    measured = {measure.name: values for measure, values in overview.measures.items()}
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.nansum(weights * np.log2(weights), axis=-1).mean(-1)
-    np.testing.assert_allclose(measures["entropy"], entropy, atol=1e-4)
-    np.testing.assert_allclose(measures["first"], weights[..., 0].mean(-1), atol=1e-5)
-    special = [0] if kind == "decoder" else [keys - 1]
-    np.testing.assert_allclose(measures["special"], weights[..., special].sum(-1).mean(-1), atol=1e-5)
-    full_stop = [5]
-    np.testing.assert_allclose(measures["punctuation"], weights[..., full_stop].sum(-1).mean(-1), atol=1e-5)
+    np.testing.assert_allclose(measured["entropy"], entropy, atol=1e-4)
+    np.testing.assert_allclose(measured["to the first token"], weights[..., 0].mean(-1), atol=1e-5)
     rows, columns = np.mgrid[:queries, :keys]
     if kind == "cross":
         offset = np.abs(rows / (queries - 1) - columns / (keys - 1))
-        np.testing.assert_allclose(measures["diagonal"], 1 - (weights * offset).sum(-1).mean(-1), atol=1e-5)
+        np.testing.assert_allclose(measured["diagonal"], 1 - (weights * offset).sum(-1).mean(-1), atol=1e-5)
     else:
-        np.testing.assert_allclose(
-            measures["self"], (weights * (rows == columns)).sum(-1).mean(-1), atol=1e-5
-        )
-        previous = (weights * (rows == columns + 1)).sum((-1, -2)) / (queries - 1)
-        np.testing.assert_allclose(measures["previous"], previous, atol=1e-5)
         distance = (weights * np.abs(rows - columns)).sum(-1).mean(-1)
-        np.testing.assert_allclose(measures["distance"], distance, atol=1e-5)
+        np.testing.assert_allclose(measured["distance"], distance, atol=1e-4)
+        special = [0] if kind == "decoder" else [keys - 1]
+        expected = weights[..., special].sum(-1).mean(-1)
+        np.testing.assert_allclose(measured["to special tokens"], expected, atol=1e-5)

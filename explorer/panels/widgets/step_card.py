@@ -111,7 +111,8 @@ class CardPainter:
             rect = QRect(pad, y, inner, row_height)
             parts.append(CardPart("alternative", rect, token_id, probability, rank))
             y += row_height
-        parts += self._links(step, footer_top)
+        if footer_top >= self._rows_top():  # a card too low for its links has them in the menu still
+            parts += self._links(step, footer_top)
         parts.append(CardPart("card", QRect(0, 0, width, height)))
         return parts
 
