@@ -122,7 +122,7 @@ DARK = Palette(
 
 
 def classroom_scale(height: int) -> float:
-    """The scale for a projector ``height`` pixels high: 1.35 at 1080, and never so large that panels do not fit."""
+    """The scale for a projector ``height`` pixels high, e.g. 1.35 at 1080; panels fit at all of them."""
     low, high = _CLASSROOM_SCALES
     return min(max(height / _CLASSROOM_HEIGHT_PIXELS, low), high)
 

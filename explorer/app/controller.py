@@ -13,7 +13,15 @@ from explorer.app import errors
 from explorer.app.engine import Engine, LoadRequest, RunUpdate
 from explorer.app.state import Activity, AppState, Notice
 from explorer.app.worker import Task, Worker
-from explorer.core.records import AttentionMap, AttentionOverview, ModelInfo, PairReading, TokenCloud
+from explorer.core.records import (
+    AttentionMap,
+    AttentionOverview,
+    CellReading,
+    ModelInfo,
+    PairReading,
+    TokenCloud,
+)
+from explorer.core.selection import TokenRef
 from explorer.core.tokens import TokenizedText
 
 DEBOUNCE_MS = 250
@@ -214,6 +222,7 @@ class Controller(QObject):
             self._state.set_attention(update.attention)
         elif head is not None:
             self._read_attention()
+        self._read_cell()
 
     def _on_run_failed(self, error: BaseException) -> None:
         # A run that broke off in the middle of a layer cannot go on; the next step encodes anew.
@@ -301,6 +310,7 @@ class Controller(QObject):
     def _on_head_changed(self) -> None:
         if self._state.run is not None and self._state.head is not None:
             self._read_attention()
+        self._read_cell()
 
     def _read_attention(self) -> None:
         head, run_id = self._state.head, self._run_id
@@ -339,6 +349,27 @@ class Controller(QObject):
             self._worker.submit(
                 Task(lambda engine, _: engine.pair(first, second), self._on_pair_read, slot="pair")
             )
+        self._read_cell()
+
+    def _read_cell(self) -> None:
+        """Look into the weight that the selected pair stands for in the opened head, if it does."""
+        run, head, refs = self._state.run, self._state.head, self._state.selection.refs
+        cell = None if run is None or head is None else run.attention_cell(head.kind, refs)
+        if cell is None or head is None or run is None or run.run_id != self._run_id or self._state.stale:
+            self._state.set_cell(None)
+            return
+        self._worker.submit(
+            Task(
+                lambda engine, _: engine.inspect(head, cell),
+                partial(self._on_cell_read, self._run_id, refs),
+                slot="cell",
+            )
+        )
+
+    def _on_cell_read(self, run_id: int, refs: tuple[TokenRef, ...], cell: CellReading | None) -> None:
+        current = run_id == self._run_id and refs == self._state.selection.refs
+        if current and cell is not None and cell.head == self._state.head:
+            self._state.set_cell(cell)
 
     def _on_pair_read(self, pair: PairReading) -> None:
         ids = tuple(self._state.token_id(ref) for ref in self._state.selection.refs)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from explorer.core.records import (
     AttentionMap,
     AttentionOverview,
+    CellReading,
     ModelInfo,
     PairReading,
     RunSnapshot,
@@ -128,6 +129,14 @@ class Engine:
     def attention(self, head: HeadRef) -> AttentionMap | None:
         """One head's map of the current run."""
         return None if self._run is None else self._run.attention_map(head)
+
+    def inspect(self, head: HeadRef, cell: tuple[int, int]) -> CellReading | None:
+        """How one weight of the current run came about; None when the run no longer reaches so far."""
+        if self._run is None:
+            return None
+        queries, keys = self._run.snapshot().attention_axes(head.kind)
+        row, column = cell
+        return self._run.inspect(head, row, column) if row < len(queries) and column < len(keys) else None
 
     def overview(self, kind: AttentionKind) -> AttentionOverview | None:
         """All heads of one kind."""

@@ -11,6 +11,7 @@ from PySide6.QtCore import QObject, Signal
 from explorer.core.records import (
     AttentionMap,
     AttentionOverview,
+    CellReading,
     ModelInfo,
     PairReading,
     RunSnapshot,
@@ -86,6 +87,7 @@ class AppState(QObject):
     selection_changed = Signal()
     hover_changed = Signal()
     pair_changed = Signal()
+    cell_changed = Signal()
     activity_changed = Signal()
     notice_changed = Signal()
     stale_changed = Signal()
@@ -113,6 +115,7 @@ class AppState(QObject):
         self._selection: Selection = NOTHING
         self._hover: TokenRef | None = None
         self._pair: PairReading | None = None
+        self._cell: CellReading | None = None
         self._activity: Activity | None = None
         self._notice: Notice | None = None
         self._stale = False
@@ -323,6 +326,15 @@ class AppState(QObject):
     def set_pair(self, pair: PairReading | None) -> None:
         """The pair was compared."""
         self._set("pair", pair)
+
+    @property
+    def cell(self) -> CellReading | None:
+        """How the selected pair's weight in the opened head came about; None where it is no cell of it."""
+        return self._cell
+
+    def set_cell(self, cell: CellReading | None) -> None:
+        """The weight was looked into."""
+        self._set("cell", cell)
 
     def refs(self) -> tuple[TokenRef, ...]:
         """All tokens on show, in reading order."""

@@ -269,6 +269,19 @@ class RunSnapshot:
         rows = (start[1:] + generated) if generated else ()
         return (rows, (start + generated)[: len(rows)]) if kind == "decoder" else (rows, source)
 
+    def attention_cell(self, kind: AttentionKind, pair: tuple[TokenRef, ...]) -> tuple[int, int] | None:
+        """(row, column) of a map of ``kind`` that a selected pair stands for; None where it is no cell.
+
+        The first of the pair is taken as the query where both ways round are possible.
+        """
+        if len(pair) != 2:
+            return None
+        queries, keys = self.attention_axes(kind)
+        for query, key in (pair, pair[::-1]):
+            if query in queries and key in keys:
+                return queries.index(query), keys.index(key)
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap:

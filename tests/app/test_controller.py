@@ -226,3 +226,26 @@ def test_that_the_worker_ends_at_once_in_the_middle_of_a_run(qtbot: QtBot, state
     qtbot.wait(30)
     controller.shut_down()
     assert controller.idle
+
+
+def test_that_a_selected_cell_is_looked_into_and_follows_the_head(
+    qtbot: QtBot, state: AppState, controller: Controller
+) -> None:
+    begin(qtbot, state, controller)
+    state.finish_requested.emit()
+    settle(qtbot, controller)
+    state.set_selection(Selection(TokenRef("generated", 3), TokenRef("source", 3)))
+    settle(qtbot, controller)
+    assert state.cell is not None
+    assert (state.cell.row, state.cell.column) == (3, 3)
+    state.set_head(HeadRef("cross", 2, 7))
+    settle(qtbot, controller)
+    assert state.cell is not None
+    assert state.attention is not None
+    assert state.cell.weight == pytest.approx(float(state.attention.weights[3, 3]), abs=1e-6)
+    state.set_head(HeadRef("encoder", 0, 0))
+    settle(qtbot, controller)
+    assert state.cell is None
+    state.back_requested.emit()
+    settle(qtbot, controller)
+    assert state.notice is None
