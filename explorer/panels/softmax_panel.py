@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import (
@@ -17,15 +19,17 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from explorer.app.state import AppState
+from explorer.app.state import AppState, Notice
 from explorer.core.records import StepRecord
 from explorer.core.sampling import Distribution, LogitsError
 from explorer.core.selection import TokenRef
 from explorer.panels.widgets.bar_content import Bar, BarContent, exact_text, percent_text, read_bar, read_bars
-from explorer.panels.widgets.distribution_bars import BarLegend, DistributionBars, describe
+from explorer.panels.widgets.bar_legend import BarLegend
+from explorer.panels.widgets.distribution_bars import DistributionBars, describe
 from explorer.panels.widgets.panel import Panel
 from explorer.panels.widgets.piece_text import plain_tooltip, shorten, visible_piece
 from explorer.panels.widgets.sampling_controls import SamplingControls, compact_button
+from explorer.panels.widgets.stages import STAGES, after_stage
 from explorer.theme import Theme
 
 _LONGEST_PIECE = 24
@@ -46,6 +50,8 @@ class SoftmaxPanel(Panel):
     def __init__(self, state: AppState, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(state, theme, parent)
         self._distribution: Distribution | None = None
+        self._stage = STAGES[-1].name
+        self._draws: npt.NDArray[np.int64] | None = None
         content = QWidget()
         self.bars = DistributionBars(theme, content)
         self.bars.set_emphasis(state.emphasis_of_id)
@@ -62,6 +68,13 @@ class SoftmaxPanel(Panel):
         self.log_axis.toggled.connect(self._on_axis_toggled)
         self.fit_axis.toggled.connect(self._on_axis_toggled)
         self.controls.params_edited.connect(state.set_sampling)
+        self.controls.stages.stage_chosen.connect(self._on_stage_chosen)
+        self.controls.more.toggled.connect(self._on_more_toggled)
+        actions = self.controls.actions_row
+        actions.params_pasted.connect(state.set_sampling)
+        actions.paste_refused.connect(self._on_paste_refused)
+        actions.draw_requested.connect(self._on_draw_requested)
+        actions.replay_requested.connect(self._on_replay_requested)
         self.bars.bar_hovered.connect(self._on_bar_hovered)
         self.bars.bar_clicked.connect(self._on_bar_clicked)
         state.model_changed.connect(self._update_vocabulary)
@@ -128,6 +141,36 @@ class SoftmaxPanel(Panel):
     def _on_axis_toggled(self) -> None:
         self.bars.set_axis(logarithmic=self.log_axis.isChecked(), fitted=self.fit_axis.isChecked())
 
+    def _on_stage_chosen(self, name: str) -> None:
+        self._stage = name
+        self._update_distribution()
+
+    def _on_more_toggled(self, more: bool) -> None:
+        if not more:
+            # A stage that cannot be seen to be chosen is not shown.
+            self.controls.stages.buttons[STAGES[-1].name].setChecked(True)
+            self._on_stage_chosen(STAGES[-1].name)
+        self._arrange()
+
+    def _on_paste_refused(self, reason: str) -> None:
+        self.state.set_notice(Notice(reason, error=False))
+
+    def _on_draw_requested(self, count: int) -> None:
+        if self._distribution is not None and count:
+            self._show_draws(self._distribution.draw(count, self.state.sampling.seed))
+        else:
+            self._show_draws(None)
+
+    def _on_replay_requested(self) -> None:
+        self.state.reset_requested.emit()
+        self.state.finish_requested.emit()
+
+    def _show_draws(self, draws: npt.NDArray[np.int64] | None) -> None:
+        self._draws = draws
+        self.bars.set_draws(draws)
+        self.legend.set_drawn(draws is not None)
+        self._update_emphasis()
+
     # -- what the state says ------------------------------------------------------------------------
 
     def _update_vocabulary(self) -> None:
@@ -148,11 +191,13 @@ class SoftmaxPanel(Panel):
         """Reshape the viewed step; O(V) where the temperature changed or top-p looks at all, never a sort."""
         step = self.state.step
         self._distribution = None
+        # They were drawn from another distribution than the one that comes.
+        self._show_draws(None)
         if step is None:
             self.set_facts("")
             return
         try:
-            self._distribution = step.distribution(self.state.sampling)
+            self._distribution = after_stage(step, self.state.sampling, self._stage)
         except LogitsError as error:
             # The controls stay, because they are the way out.
             self.bars.show_message(str(error))
@@ -163,7 +208,8 @@ class SoftmaxPanel(Panel):
         content = read_bars(step, self._distribution, self.state.piece)
         self.bars.set_content(content)
         self.rest_line.setText(_rest(content))
-        self.set_facts(_facts(self._distribution))
+        facts = _facts(self._distribution)
+        self.set_facts(facts if self._stage == STAGES[-1].name else f"after stage {self._stage} · {facts}")
         self._update_step_line(step)
         self._update_emphasis()
 
@@ -191,7 +237,10 @@ class SoftmaxPanel(Panel):
     def _update_emphasis(self) -> None:
         self.bars.update()
         bar = self._read_bar()
-        self.reading.setText("" if bar is None else _reading(bar))
+        text = "" if bar is None else _reading(bar)
+        if bar is not None and self._draws is not None:
+            text += f" · drawn {self._draws[bar.token_id]:,} of {self._draws.sum():,}"
+        self.reading.setText(text)
         self.reading.setToolTip("" if bar is None else plain_tooltip(describe(bar)))
 
     def _read_bar(self) -> Bar | None:
@@ -302,7 +351,7 @@ def _facts(distribution: Distribution) -> str:
     return (
         f"whole vocabulary {distribution.ranked.vocabulary_size:,} · {stay} · "
         f"mass cut {percent_text(distribution.mass_cut)} · entropy {distribution.entropy_bits:.2f} bits · "
-        f"{choices:.1f} effective choices"
+        f"{choices:.1f} effective choices · perplexity {distribution.perplexity:.1f}"
     )
 
 

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QStyle, QStyleOptionSlider
 from pytestqt.qtbot import QtBot
@@ -248,7 +248,7 @@ def test_that_the_facts_are_those_of_the_reshaped_distribution(panel: SoftmaxPan
     entropy, choices = -(kept * np.log2(kept)).sum(), 1.0 / (kept**2).sum()
     assert panel.facts == (
         f"whole vocabulary 8,000 · 14 tokens stay · mass cut {mass_cut * 100:.1f} % · "
-        f"entropy {entropy:.2f} bits · {choices:.1f} effective choices"
+        f"entropy {entropy:.2f} bits · {choices:.1f} effective choices · perplexity {2**entropy:.1f}"
     )
 
 
@@ -424,12 +424,13 @@ def test_that_no_control_is_cut_at_any_size(
     panel.resize(width, height)
     content = panel.controls.parentWidget()
     assert content is not None
-    qtbot.waitUntil(lambda: content.width() <= width)
-    for widget in (panel.bars, panel.controls, panel.log_axis, panel.fit_axis):
-        top_left = widget.mapTo(content, QPoint(0, 0))
-        assert top_left.x() >= 0
-        assert top_left.x() + widget.width() <= content.width()
-        assert top_left.y() + widget.height() <= content.height()
+    widgets = (panel.bars, panel.controls, panel.log_axis, panel.fit_axis)
+
+    def all_inside() -> bool:
+        places = [QRect(widget.mapTo(content, QPoint(0, 0)), widget.size()) for widget in widgets]
+        return content.width() <= width and all(content.rect().contains(place) for place in places)
+
+    qtbot.waitUntil(all_inside)
     assert panel.bars.geometry_of_bars().plot.height() > 40
     for button in panel.controls.presets.values():
         assert button.geometry().right() < panel.controls.width()
@@ -479,3 +480,97 @@ def test_that_bars_of_an_older_text_are_faded(panel: SoftmaxPanel, state: AppSta
     assert panel.bars.grab().toImage() != fresh
     state.set_source_text("J'aime l'apprentissage automatique.")
     assert panel.bars.grab().toImage() == fresh
+
+
+# -- penalties, stages, draws, copy and paste ---------------------------------------------------------
+
+
+def test_that_more_shows_the_rare_settings_and_the_stages(
+    qtbot: QtBot, panel: SoftmaxPanel, state: AppState
+) -> None:
+    assert not slider(panel, "typical_p").isVisible()
+    qtbot.mouseClick(panel.controls.more, Qt.MouseButton.LeftButton)
+    assert slider(panel, "typical_p").isVisible()
+    for name, text, value in (
+        ("typical_p", "0.9", 0.9),
+        ("repetition_penalty", "1.3", 1.3),
+        ("no_repeat_ngram_size", "2", 2),
+    ):
+        type_into(qtbot, panel, name, text)
+        assert getattr(state.sampling, name) == value
+    type_into(qtbot, panel, "repetition_penalty", "model's")
+    assert state.sampling.repetition_penalty is None
+    qtbot.mouseClick(panel.controls.more, Qt.MouseButton.LeftButton)
+    assert not slider(panel, "typical_p").isVisible()
+
+
+def test_that_each_stage_can_be_looked_at_in_order(
+    qtbot: QtBot, panel: SoftmaxPanel, state: AppState
+) -> None:
+    qtbot.mouseClick(panel.controls.more, Qt.MouseButton.LeftButton)
+    state.set_sampling(SamplingParams(2.0, top_k=20, top_p=0.8, min_p=0.1))
+    seen = {}
+    for name, button in panel.controls.stages.buttons.items():
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        distribution = panel._distribution
+        assert distribution is not None
+        seen[name] = distribution.kept_count
+        assert panel.facts.startswith(f"after stage {name} · ") == (name != "result")
+    counts = list(seen.values())
+    assert counts == sorted(counts, reverse=True)
+    assert seen["logits"] == seen["temperature"] == VOCABULARY
+    assert seen["top-k"] == 20
+    assert seen["result"] == current_step(state).distribution(state.sampling).kept_count
+    qtbot.mouseClick(panel.controls.stages.buttons["logits"], Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(panel.controls.more, Qt.MouseButton.LeftButton)
+    assert panel.facts.startswith("whole vocabulary")
+
+
+def test_that_draws_are_counted_by_the_seed_until_the_distribution_changes(
+    panel: SoftmaxPanel, state: AppState
+) -> None:
+    state.set_sampling(SamplingParams(seed=3))
+    actions = {action.text(): action for action in panel.controls.actions_row.draw.menu().actions()}
+    actions["10,000"].trigger()
+    counts = current_step(state).distribution(state.sampling).draw(10_000, seed=3)
+    chosen = current_step(state).token.id
+    assert panel.reading.text().endswith(f" · drawn {counts[chosen]:,} of 10,000")
+    panel.grab()
+    actions["1"].trigger()
+    assert panel.reading.text().endswith("of 1")
+    state.set_sampling(SamplingParams(2.0, seed=3))
+    assert "drawn" not in panel.reading.text()
+    actions["100"].trigger()
+    actions["Clear"].trigger()
+    assert "drawn" not in panel.reading.text()
+
+
+def test_that_settings_are_copied_and_pasted_back(qtbot: QtBot, panel: SoftmaxPanel, state: AppState) -> None:
+    state.set_sampling(SamplingParams(0.7, top_k=40, top_p=0.9, seed=5))
+    actions_row = panel.controls.actions_row
+    for action in actions_row.copy.menu().actions():
+        state.set_sampling(SamplingParams(0.7, top_k=40, top_p=0.9, seed=5))
+        action.trigger()
+        state.set_sampling(SamplingParams(3.0, seed=5))
+        qtbot.mouseClick(actions_row.paste, Qt.MouseButton.LeftButton)
+        assert state.sampling == SamplingParams(0.7, top_k=40, top_p=0.9, seed=5)
+
+
+def test_that_pasting_something_else_says_so_and_changes_nothing(
+    qtbot: QtBot, panel: SoftmaxPanel, state: AppState
+) -> None:
+    QApplication.clipboard().setText("a recipe for soup")
+    qtbot.mouseClick(panel.controls.actions_row.paste, Qt.MouseButton.LeftButton)
+    assert state.notice is not None
+    assert "no sampling settings" in state.notice.text
+    assert state.sampling == OPEN
+
+
+def test_that_replay_begins_anew_and_runs_to_the_end(
+    qtbot: QtBot, panel: SoftmaxPanel, state: AppState
+) -> None:
+    asked: list[str] = []
+    state.reset_requested.connect(lambda: asked.append("reset"))
+    state.finish_requested.connect(lambda: asked.append("finish"))
+    qtbot.mouseClick(panel.controls.actions_row.replay, Qt.MouseButton.LeftButton)
+    assert asked == ["reset", "finish"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
-    QBrush,
     QFont,
     QFontMetricsF,
     QHelpEvent,
@@ -22,12 +23,14 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from explorer.app.state import Emphasis
 from explorer.panels.widgets.bar_content import Bar, BarContent, exact_text
 from explorer.panels.widgets.bar_geometry import LABEL_DEGREES, Axis, BarGeometry, make_axis
+from explorer.panels.widgets.bar_legend import paint_cut_bar
 from explorer.panels.widgets.piece_text import plain_tooltip, visible_piece
 from explorer.theme import Theme
 
 _EMPTY = BarContent((), 0, 0.0, 0.0, 0, ())
 _FADED = 0.4
-_LABEL_SHARE = 0.34
+_LABEL_SHARE = 0.28
+_MARKER = "chosen"
 _LABEL_STEPS = 14.0
 _COSINE, _SINE = 0.5, 0.8660254  # of LABEL_DEGREES
 
@@ -42,62 +45,6 @@ class _LaneText:
     width: float
     row: int
     dashed: bool
-
-
-def paint_cut_bar(painter: QPainter, area: QRectF, theme: Theme) -> None:
-    """Paint a bar that is hollow and hatched: there, but out of the draw."""
-    if area.height() < 1:
-        return
-    color = theme.color("faint")
-    if area.height() < 3 or area.width() < 3:
-        painter.fillRect(area, color)
-        return
-    painter.fillRect(area, theme.color("surface"))
-    if area.width() >= 6:
-        painter.fillRect(area, QBrush(color, Qt.BrushStyle.BDiagPattern))
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.setPen(QPen(color))
-    painter.drawRect(area.adjusted(0.5, 0.5, -0.5, -0.5))
-    painter.setPen(Qt.PenStyle.NoPen)
-
-
-class BarLegend(QWidget):
-    """What the kinds of bars mean."""
-
-    _ENTRIES = (("before", "model (T = 1)"), ("after", "reshaped"), ("cut", "cut"))
-
-    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.theme = theme
-        self.setAccessibleName("Grey: model, temperature 1. Green: reshaped. Hollow: cut.")
-        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-
-    def sizeHint(self) -> QSize:  # noqa: D102
-        metrics = QFontMetricsF(self.theme.prose("small"))
-        width = sum(self._entry_width(metrics, text) for _, text in self._ENTRIES)
-        return QSize(round(width - self.theme.space(1.4)), round(metrics.height()) + self.theme.space(0.5))
-
-    def _entry_width(self, metrics: QFontMetricsF, text: str) -> float:
-        return metrics.ascent() * 0.75 + self.theme.space(2.6) + metrics.horizontalAdvance(text)
-
-    def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: D102
-        painter, theme = QPainter(self), self.theme
-        painter.setFont(theme.prose("small"))
-        metrics = QFontMetricsF(painter.font())
-        side = round(metrics.ascent() * 0.75)
-        x = 0.0
-        for name, text in self._ENTRIES:
-            swatch = QRectF(round(x), round((self.height() - side) / 2), side, side)
-            if name == "cut":
-                paint_cut_bar(painter, swatch, theme)
-            else:
-                painter.fillRect(swatch, theme.color(name))
-            painter.setPen(theme.color("muted"))
-            start = x + side + theme.space(0.8)
-            area = QRectF(start, 0, metrics.horizontalAdvance(text) + 2, self.height())
-            painter.drawText(area, Qt.AlignmentFlag.AlignVCenter, text)
-            x += self._entry_width(metrics, text)
-        painter.end()
 
 
 class DistributionBars(QWidget):
@@ -123,6 +70,8 @@ class DistributionBars(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self._content = _EMPTY
         self._message = ""
+        self._draws: npt.NDArray[np.int64] | None = None
+        self._drawn_total = 0
         self._emphasis: Callable[[int], Emphasis] = lambda _token_id: Emphasis.NONE
         self._logarithmic = False
         self._fitted = False
@@ -144,6 +93,12 @@ class DistributionBars(QWidget):
     def show_message(self, message: str) -> None:
         """Say in one sentence why there are no bars."""
         self._content, self._message = _EMPTY, message
+        self.update()
+
+    def set_draws(self, counts: npt.NDArray[np.int64] | None) -> None:
+        """Mark how often each token, (V,) by ID, was drawn; None takes the marks away."""
+        self._draws = counts
+        self._drawn_total = 0 if counts is None else int(counts.sum())
         self.update()
 
     def set_emphasis(self, emphasis: Callable[[int], Emphasis]) -> None:
@@ -196,9 +151,9 @@ class DistributionBars(QWidget):
         gap_at = len(bars) - 1 if self._content.gap else None
         count = len(bars) + (gap_at is not None)
         lane = self._lane_texts(BarGeometry(plot, count, gap_at, depth))
-        rows = max((mark.row for mark in lane if mark.dashed), default=-1) + 1
-        # One more row for the marker of a bar that reaches the top.
-        plot.setTop(self._row * (rows + 1) + space(0.5))
+        # One row at least, for the marker of a bar that reaches the top.
+        rows = max((mark.row for mark in lane), default=0) + 1
+        plot.setTop(self._row * rows + space(0.5))
         return BarGeometry(plot, count, gap_at, depth)
 
     def _label_length(self) -> float:
@@ -280,6 +235,7 @@ class DistributionBars(QWidget):
     def _paint_bars(self, painter: QPainter, geometry: BarGeometry, axis: Axis) -> None:
         painter.setPen(Qt.PenStyle.NoPen)
         before, after = self.theme.color("before"), self.theme.color("after")
+        plot = geometry.plot
         for index, bar in enumerate(self._content.bars):
             left, right = self._pair(geometry, axis, index)
             if bar.kept:
@@ -287,6 +243,12 @@ class DistributionBars(QWidget):
                 painter.fillRect(right, after)
             else:
                 paint_cut_bar(painter, left, self.theme)
+            if self._draws is not None and bar.kept:
+                # A little wider than the bar, so that it is seen on the green and off it.
+                share = int(self._draws[bar.token_id]) / self._drawn_total
+                y = round(plot.bottom() - axis.way(share) * plot.height())
+                mark = QRectF(right.left() - 1, y - 1, right.width() + 2, max(2, round(2 * self.theme.scale)))
+                painter.fillRect(mark, self.theme.color("text"))
 
     def _pair(self, geometry: BarGeometry, axis: Axis, index: int) -> tuple[QRectF, QRectF]:
         """Where a token's two bars stand, on whole pixels."""
@@ -312,12 +274,17 @@ class DistributionBars(QWidget):
             if line.rank < shown:
                 texts.setdefault(line.rank, []).append(line.text)
         placed: list[_LaneText] = []
+        marker_left, marker_width = self._marker_span(geometry)
+        clear = marker_left + marker_width + self.theme.space(1)
         for rank, names in sorted(texts.items()):
             text = f"{', '.join(names)}: cut from here"
             width = metrics.horizontalAdvance(text) + self.theme.space(1)
             x = round(geometry.left(rank))
             left = max(0.0, min(x + self.theme.space(0.5), self.width() - width))
-            row = 0
+            # The lowest row is the chosen token's marker's too; a text beside it makes way.
+            if left < clear <= left + width and clear + width <= self.width():
+                left = clear
+            row = int(left < clear and marker_left < left + width)
             while any(left < mark.left + mark.width and row == mark.row for mark in placed):
                 row += 1
             placed.append(_LaneText(x, text, left, width, row, True))
@@ -331,24 +298,39 @@ class DistributionBars(QWidget):
     def _paint_cut_lines(self, painter: QPainter, geometry: BarGeometry) -> None:
         painter.setFont(self.theme.prose("small"))
         color = self.theme.color("error")
-        for mark in self._lane_texts(geometry):
-            top = self._row * mark.row
-            painter.setPen(QPen(color, max(1.0, 1.4 * self.theme.scale), Qt.PenStyle.DashLine))
+        lowest = geometry.plot.top() - self.theme.space(0.5) - self._row
+        marks = self._lane_texts(geometry)
+        areas = [QRectF(mark.left, lowest - self._row * mark.row, mark.width, self._row) for mark in marks]
+        painter.setPen(QPen(color, max(1.0, 1.4 * self.theme.scale), Qt.PenStyle.DashLine))
+        for mark, area in zip(marks, areas, strict=True):
             if mark.dashed:
-                painter.drawLine(QPointF(mark.x, top), QPointF(mark.x, geometry.plot.bottom()))
-            painter.setPen(color)
-            area = QRectF(mark.left, top, mark.width, self._row)
+                painter.drawLine(QPointF(mark.x, area.top()), QPointF(mark.x, geometry.plot.bottom()))
+        # The texts last: one that made way to the right may stand across another cut's line.
+        painter.setPen(color)
+        for mark, area in zip(marks, areas, strict=True):
+            painter.fillRect(area, self.theme.color("surface"))
             painter.drawText(area, Qt.AlignmentFlag.AlignVCenter, mark.text)
 
+    def _chosen_index(self) -> int | None:
+        return next((i for i, bar in enumerate(self._content.bars) if bar.chosen), None)
+
+    def _marker_span(self, geometry: BarGeometry) -> tuple[float, float]:
+        """(left, width) of the chosen token's marker; width 0 where none is on show."""
+        index = self._chosen_index()
+        if index is None:
+            return 0.0, 0.0
+        width = QFontMetricsF(self.theme.prose("small", bold=True)).horizontalAdvance(_MARKER)
+        left = min(max(geometry.middle(index) - width / 2, geometry.plot.left()), self.width() - width)
+        return left, width
+
     def _paint_chosen(self, painter: QPainter, geometry: BarGeometry, axis: Axis) -> None:
-        index = next((i for i, bar in enumerate(self._content.bars) if bar.chosen), None)
+        index = self._chosen_index()
         if index is None:
             return
         painter.setFont(self.theme.prose("small", bold=True))
         metrics = QFontMetricsF(painter.font())
         side = self.theme.space(0.8)
-        width = metrics.horizontalAdvance("chosen")
-        left = min(max(geometry.middle(index) - width / 2, geometry.plot.left()), self.width() - width)
+        left, width = self._marker_span(geometry)
         # Clear of every bar that the word would stand in front of.
         tops = [
             min(self._pair(geometry, axis, i)[0].top(), self._pair(geometry, axis, i)[1].top())
@@ -370,7 +352,7 @@ class DistributionBars(QWidget):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         area = QRectF(left, bottom - metrics.height(), width + 1, metrics.height())
         painter.fillRect(area.adjusted(-2, 2, 2, 0), self.theme.color("surface", 220))
-        painter.drawText(area, Qt.AlignmentFlag.AlignCenter, "chosen")
+        painter.drawText(area, Qt.AlignmentFlag.AlignCenter, _MARKER)
 
     def _paint_labels(self, painter: QPainter, geometry: BarGeometry) -> None:
         metrics = QFontMetricsF(self._small)

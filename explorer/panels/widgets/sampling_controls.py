@@ -9,7 +9,9 @@ from PySide6.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QVBoxLayout
 
 from explorer.core.sampling import GREEDY, SamplingParams
 from explorer.panels.widgets.labelled_slider import LabelledSlider
+from explorer.panels.widgets.sampling_actions import SamplingActions
 from explorer.panels.widgets.scale import Scale
+from explorer.panels.widgets.stages import StageRow
 from explorer.panels.widgets.wrapping_layout import WrappingLayout
 from explorer.theme import Theme
 
@@ -69,6 +71,30 @@ SETTINGS = (
     ),
 )
 
+MORE_SETTINGS = (
+    Setting(
+        "typical_p",
+        "Typical-p",
+        "Keeps the tokens whose surprise is nearest to the expected one, until they reach this"
+        " probability. The right end is off.",
+        Scale(0.01, 1.0, 0.01, 3, None, "off", False),
+    ),
+    Setting(
+        "repetition_penalty",
+        "Repetition",
+        "Repetition penalty: divides positive logits of tokens that are already there, and multiplies"
+        " negative ones. 1 is off; the left end leaves what the checkpoint sets.",
+        Scale(1.0, 2.0, 0.05, 2, None, "model's", True, entry_low=0.01, entry_high=100.0),
+    ),
+    Setting(
+        "no_repeat_ngram_size",
+        "No repeat",
+        "Bans tokens that would complete a run of so many tokens that is already there. 0 is off; the"
+        " left end leaves what the checkpoint sets.",
+        Scale(0, 10, 1, 0, None, "model's", True, entry_high=1000, positions=11),
+    ),
+)
+
 PRESETS = (
     Preset("Greedy", "Always the most likely token: the same text every time.", GREEDY),
     Preset(
@@ -105,7 +131,7 @@ class SamplingControls(QWidget):
         self.theme = theme
         self._params = SamplingParams()
         self.sliders: dict[str, LabelledSlider] = {}
-        for setting in SETTINGS:
+        for setting in (*SETTINGS, *MORE_SETTINGS):
             slider = LabelledSlider(
                 theme, setting.field, setting.label, setting.scale, _default(setting), setting.tooltip, self
             )
@@ -113,6 +139,7 @@ class SamplingControls(QWidget):
                 lambda value, field=setting.field: self._edit(self._params.with_changes(**{field: value}))
             )
             self.sliders[setting.field] = slider
+        self.actions_row = SamplingActions(theme, self)
         self._grid = QGridLayout()
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._columns = 0
@@ -128,10 +155,20 @@ class SamplingControls(QWidget):
             button.clicked.connect(lambda _checked, preset=preset: self._edit(self._with_preset(preset)))
             self.presets[preset.name] = button
             self._preset_row.addWidget(button)
+        self.more = QPushButton("more", self)
+        self.more.setObjectName("more_settings")
+        self.more.setCheckable(True)
+        self.more.setToolTip("Show typical-p, the penalties, and the distribution after each stage")
+        self.more.toggled.connect(self._on_more_toggled)
+        self._preset_row.addWidget(self.more)
+        self.stages = StageRow(theme, self)
+        self.stages.hide()
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.addLayout(self._grid)
         self._column.addLayout(self._preset_row)
+        self._column.addWidget(self.stages)
+        self._column.addWidget(self.actions_row)
         self._column.addStretch(1)
         self.update_theme()
         self.arrange(1)
@@ -139,6 +176,7 @@ class SamplingControls(QWidget):
     def set_params(self, params: SamplingParams) -> None:
         """Show ``params``; nothing is emitted."""
         self._params = params
+        self.actions_row.set_params(params)
         for field, slider in self.sliders.items():
             slider.set_value(getattr(params, field))
         for preset in PRESETS:
@@ -154,24 +192,39 @@ class SamplingControls(QWidget):
         if columns == self._columns:
             return
         self._columns = columns
-        rows = -(-len(self.sliders) // columns)
-        for index, slider in enumerate(self.sliders.values()):
+        shown = self._shown()
+        rows = -(-len(shown) // columns)
+        for slider in self.sliders.values():
+            self._grid.removeWidget(slider)
+            slider.setVisible(slider in shown)
+        for index, slider in enumerate(shown):
             self._grid.addWidget(slider, index % rows, index // rows)
         for column in range(self._grid.columnCount()):
             self._grid.setColumnStretch(column, 1 if column < columns else 0)
 
+    def _shown(self) -> list[LabelledSlider]:
+        """The sliders that are on show."""
+        settings = (*SETTINGS, *MORE_SETTINGS) if self.more.isChecked() else SETTINGS
+        return [self.sliders[setting.field] for setting in settings]
+
+    def _on_more_toggled(self, more: bool) -> None:
+        self.stages.setVisible(more)
+        columns, self._columns = self._columns, 0
+        self.arrange(columns)
+
     def width_in(self, columns: int) -> int:
         """How wide it wants to be with the sliders in so many columns and the presets in one row."""
-        buttons = [button.sizeHint().width() for button in self.presets.values()]
+        buttons = [button.sizeHint().width() for button in (*self.presets.values(), self.more)]
         row = sum(buttons) + (len(buttons) - 1) * self._preset_row.spacing()
         return max(row, self.theme.space(52) * columns + self._grid.horizontalSpacing() * (columns - 1))
 
     def height_in(self, columns: int) -> int:
         """How high it is with the sliders in so many columns and the presets in one row."""
-        rows = -(-len(self.sliders) // columns)
+        rows = -(-len(self._shown()) // columns)
         slider = next(iter(self.sliders.values())).sizeHint().height()
         button = next(iter(self.presets.values())).sizeHint().height()
-        return rows * (slider + self._grid.verticalSpacing()) + button + self._column.spacing()
+        rest = 2 * (button + self._column.spacing())
+        return rows * (slider + self._grid.verticalSpacing()) + rest
 
     def update_theme(self) -> None:
         """Sizes changed."""
@@ -180,8 +233,12 @@ class SamplingControls(QWidget):
         self._grid.setHorizontalSpacing(theme.space(4))
         self._column.setSpacing(theme.space(1.5))
         self._preset_row.setSpacing(theme.space(1))
-        for button in self.presets.values():
-            button.setStyleSheet(compact_button(theme.space(0.6), theme.space(1.4), theme.pixels("body")))
+        for button in (*self.presets.values(), self.more):
+            button.setStyleSheet(compact_button(theme.space(0.6), theme.space(1.2), theme.pixels("body")))
+        style = compact_button(theme.space(0.4), theme.space(1.2), theme.pixels("small"))
+        self.actions_row.style_buttons(style, theme.space(1))
+        style = compact_button(theme.space(0.2), theme.space(0.8), theme.pixels("small"))
+        self.stages.style_buttons(style, theme.space(0.6))
         for slider in self.sliders.values():
             slider.update_theme()
         widest = max(slider.label.sizeHint().width() for slider in self.sliders.values())

@@ -105,7 +105,7 @@ class Scale:
             It is neither a number nor the name of the extra stop.
         """
         text = text.strip().lower()
-        if text in (self.off_text, "off", ""):
+        if text in (self.off_text, ""):
             return self.off_value
         value = float(text.replace(",", "."))
         if not math.isfinite(value):

@@ -1,0 +1,106 @@
+"""Sampling settings as text that transformers understands, and back."""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import Any
+
+from explorer.core.sampling import SamplingParams
+
+_NAMES = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+)
+
+
+def as_generation_config(params: SamplingParams) -> dict[str, Any]:
+    """Return the fields of a ``GenerationConfig`` that samples as ``params`` do.
+
+    What is off is written down where ``generate`` has a default of its own (it adds ``top_k=50``);
+    penalties that are left to the checkpoint are left out. A seed is not part of such a config.
+    """
+    config: dict[str, Any] = {"do_sample": not params.greedy, "num_beams": 1}
+    if not params.greedy:
+        config |= {"temperature": float(params.temperature), "top_k": int(params.top_k or 0)}
+        config["top_p"] = 1.0 if params.top_p is None else float(params.top_p)
+        if params.min_p:
+            config["min_p"] = float(params.min_p)
+        if params.typical_p is not None:
+            config["typical_p"] = float(params.typical_p)
+    if params.repetition_penalty is not None:
+        config["repetition_penalty"] = float(params.repetition_penalty)
+    if params.no_repeat_ngram_size is not None:
+        config["no_repeat_ngram_size"] = int(params.no_repeat_ngram_size)
+    return config
+
+
+def as_json(params: SamplingParams) -> str:
+    """Return ``params`` as the JSON of a ``generation_config.json``."""
+    return json.dumps(as_generation_config(params), indent=2)
+
+
+def as_python(params: SamplingParams) -> str:
+    """Return ``params`` as three lines of Python for transformers."""
+    options = ", ".join(f"{name}={value!r}" for name, value in as_generation_config(params).items())
+    seed = "" if params.seed is None else f"transformers.set_seed({params.seed}); "
+    return (
+        "import transformers\n"
+        f"config = transformers.GenerationConfig({options})\n"
+        f"{seed}output = model.generate(**inputs, generation_config=config)\n"
+    )
+
+
+def read_settings(text: str, seed: int | None = None) -> SamplingParams:
+    """Read what `as_json` and `as_python` write, or any other JSON or ``GenerationConfig(...)`` call.
+
+    Raises
+    ------
+    ValueError
+        There are no settings in ``text``, or one is out of range; the message says which.
+    """
+    values = _read_json(text) if text.lstrip().startswith("{") else _read_call(text)
+    if not any(name in values for name in (*_NAMES, "do_sample")):
+        raise ValueError("There are no sampling settings in the copied text.")
+    chosen = {name: values[name] for name in _NAMES if values.get(name) is not None}
+    for name, value in chosen.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} must be a number, not {value!r}.")
+    if chosen.get("top_k") == 0:
+        del chosen["top_k"]
+    for name in ("top_p", "typical_p"):
+        if chosen.get(name) == 1.0:
+            del chosen[name]
+    if chosen.get("min_p") == 0.0:
+        del chosen["min_p"]
+    # The library's own default is greedy: a config without do_sample never samples.
+    if not values.get("do_sample", "temperature" in chosen):
+        chosen["temperature"] = 0.0
+    return SamplingParams(seed=seed, **chosen)
+
+
+def _read_json(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except ValueError:
+        raise ValueError("The copied text begins like JSON, but cannot be read as such.") from None
+    return values if isinstance(values, dict) else {}
+
+
+def _read_call(text: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    try:
+        calls = [node for node in ast.walk(ast.parse(text.strip())) if isinstance(node, ast.Call)]
+        for call in calls:
+            for keyword in call.keywords:
+                if keyword.arg in (*_NAMES, "do_sample"):
+                    values[keyword.arg] = ast.literal_eval(keyword.value)
+    except (SyntaxError, ValueError):
+        # Literals only: nothing that was copied is ever run.
+        raise ValueError("There are no sampling settings in the copied text.") from None
+    return values
