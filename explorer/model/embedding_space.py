@@ -22,11 +22,13 @@ Word = str | int
 Neighbour = tuple[int, str, float]
 
 # Rows are converted and multiplied in pieces of this size: large enough for BLAS, small beside any matrix.
-CHUNK_BYTES = 32 * 2**20
+CHUNK_BYTES = 64 * 2**20
 # The view lets a person choose among so many axes.
 CLOUD_COMPONENTS = 10
-# Below this width a full decomposition is faster than a few Lanczos steps, and never fails.
-FULL_DECOMPOSITION_WIDTH = 384
+# Below this width LAPACK finds the leading eigenvectors faster than Lanczos steps do.
+LAPACK_WIDTH = 1024
+# A mean that holds more of the sum of squares than this is taken off before squaring, not after.
+LARGE_MEAN = 0.9
 # Candidates beyond the wanted ones that are ranked again in float64, so that rounding decides nothing.
 MARGIN = 64
 # Marks that tokenizers put in front of a piece: a word's start (SentencePiece, byte-level BPE, RoBERTa) or,
@@ -327,9 +329,10 @@ class EmbeddingSpace:
         return np.flatnonzero(scores >= max(bound, np.finfo(np.float32).min))
 
     def _compute_pca(self, components: int) -> PrincipalComponents:
-        self._check_finite()
         with _full_precision():
             mean = self._mean()
+            if not bool(torch.isfinite(mean).all()):
+                self._check_finite()
             scatter = self._scatter(mean)
             variances, axes = _leading(scatter, components)
             total = float(torch.trace(scatter))
@@ -346,41 +349,61 @@ class EmbeddingSpace:
     def _mean(self) -> torch.Tensor:
         total = torch.zeros(self.dimensions, dtype=torch.float64, device=self._accumulator)
         for _, chunk in self._chunks():
-            if chunk.device == self._accumulator:
-                total += chunk.sum(dim=0, dtype=torch.float64)
-            else:
-                total += chunk.sum(dim=0).to(self._accumulator).double()
+            total += chunk.sum(dim=0).to(total.device).double()
         return total / self.size
 
     def _scatter(self, mean: torch.Tensor) -> torch.Tensor:
-        """(D, D) float64 sum of outer products of the centred rows."""
+        """(D, D) float64 sum of outer products of the centred rows.
+
+        X'X less the mean's share; float32 rows on the CPU are read in place for it, with no copy at all.
+        Where the mean outweighs the rest that would lose digits: it is then taken off the rows first.
+        """
+        squares = self._squares(None)
+        share = self.size * torch.outer(mean, mean)
+        if float(torch.trace(share)) > LARGE_MEAN * float(torch.trace(squares)):
+            return self._squares(mean)
+        return squares - share
+
+    def _squares(self, mean: torch.Tensor | None) -> torch.Tensor:
+        """(D, D) float64 X'X of the rows, less ``mean`` where one is given."""
         total = torch.zeros((self.dimensions,) * 2, dtype=torch.float64, device=self._accumulator)
+        # numpy's BLAS has one thread here, but it does half of the work.
+        half = self.matrix.device.type == "cpu" and torch.get_num_threads() <= 2
         for _, chunk in self._chunks():
-            centred = chunk - mean.to(chunk.dtype).to(chunk.device)
-            if chunk.device.type == "cpu" and torch.get_num_threads() <= 2:
-                # numpy sees that both factors are one matrix and does half of the work (BLAS syrk).
-                rows = centred.numpy()
-                total += torch.from_numpy(rows.T @ rows)
-            else:
-                total += (centred.T @ centred).to(total.device).double()
-        return total
+            rows = chunk if mean is None else chunk - mean.to(chunk.dtype).to(chunk.device)
+            total += _lower_square(rows) if half else (rows.T @ rows).to(total.device)
+        return total.tril() + total.tril(-1).T if half else total
 
     def _coordinates(self, mean: torch.Tensor, axes: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        directions = torch.from_numpy(axes.T.copy())
+        offset = (mean.cpu() @ directions).numpy()
         coordinates = np.empty((self.size, len(axes)), dtype=np.float32)
         for start, chunk in self._chunks():
-            directions = torch.from_numpy(axes.T.copy()).to(chunk.dtype).to(chunk.device)
-            placed = (chunk - mean.to(chunk.dtype).to(chunk.device)) @ directions
-            coordinates[start : start + len(chunk)] = placed.float().cpu().numpy()
+            placed = chunk @ directions.to(chunk.dtype).to(chunk.device)
+            coordinates[start : start + len(chunk)] = placed.cpu().numpy() - offset
         return coordinates
+
+
+def _lower_square(rows: torch.Tensor) -> torch.Tensor:
+    """(D, D) X'X of (n, D) rows on the CPU; only the lower triangle is filled."""
+    from scipy.linalg import blas
+
+    syrk = blas.dsyrk if rows.dtype == torch.float64 else blas.ssyrk
+    # The transposed view is the order that BLAS wants, uncopied.
+    return torch.from_numpy(syrk(1.0, rows.contiguous().numpy().T, lower=1))
 
 
 def _leading(
     scatter: torch.Tensor, components: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Largest eigenvalues (k,) and their unit eigenvectors (k, D) of a symmetric float64 matrix."""
+    from scipy.linalg import eigh
+
     width = scatter.shape[0]
-    if scatter.device.type == "cuda" or width <= FULL_DECOMPOSITION_WIDTH or 4 * components > width:
+    if scatter.device.type == "cuda":
         values, vectors = (result.cpu().numpy() for result in torch.linalg.eigh(scatter))
+    elif width <= LAPACK_WIDTH:
+        values, vectors = eigh(scatter.numpy(), subset_by_index=(width - components, width - 1))
     else:
         values, vectors = _lanczos(scatter.numpy(), components)
     order = np.argsort(values)[::-1][:components]

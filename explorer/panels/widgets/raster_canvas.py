@@ -162,22 +162,26 @@ def splat(
         cells.append((home[:, None] + offsets).ravel())
         weights.append((thickness[:, None] * cover).ravel())
         owners.append(np.repeat(chosen, len(offsets)))
-    picture = np.zeros((wide * high, 4))
+    picture = np.zeros((wide * high, 4), dtype=np.uint8)
     if cells:
-        where, weight, owner = np.concatenate(cells), np.concatenate(weights), np.concatenate(owners)
+        where, weight = np.concatenate(cells), np.concatenate(weights)
         total = np.bincount(where, weight, minlength=wide * high)
-        alpha = 1.0 - np.exp(-total)
-        share_of = alpha / np.maximum(total, 1e-9)
+        # Most of a picture is empty: what follows touches covered pixels only.
+        covered = np.flatnonzero(total)
+        thick = total[covered]
+        alpha = -255.0 * np.expm1(-thick)
         flat = bool((colors[:, :3] == colors[0, :3]).all())
+        owner = None if flat else np.concatenate(owners)
         for channel in range(3):
-            if flat:
-                picture[:, channel] = alpha * colors[0, channel]
+            if owner is None:
+                light = alpha * colors[0, channel]
             else:
-                light = np.bincount(where, weight * colors[owner, channel], minlength=wide * high)
-                picture[:, channel] = light * share_of
-        picture[:, 3] = alpha
+                shone = np.bincount(where, weight * colors[owner, channel], minlength=wide * high)
+                light = shone[covered] * (alpha / thick)
+            picture[covered, channel] = np.rint(light)
+        picture[covered, 3] = np.rint(alpha)
     framed = picture.reshape(high, wide, 4)[margin : margin + height, margin : margin + width]
-    return np.ascontiguousarray(np.rint(framed * 255.0), dtype=np.uint8)
+    return np.ascontiguousarray(framed)
 
 
 def _disc(diameter: float, stride: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
