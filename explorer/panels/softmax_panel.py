@@ -267,8 +267,7 @@ class SoftmaxPanel(Panel):
             toggle.setStyleSheet(compact_button(space(0.3), space(1.2), theme.pixels("small")))
         self.controls.update_theme()
         self.legend.updateGeometry()
-        self.bars.updateGeometry()
-        self.bars.update()
+        self.bars.update_geometry()
         self._arrange()
 
     # -- wide or narrow -----------------------------------------------------------------------------

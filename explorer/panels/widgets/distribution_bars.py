@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from PySide6.QtGui import (
     QPaintEvent,
     QPen,
     QPolygonF,
+    QResizeEvent,
 )
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
@@ -33,6 +35,10 @@ _LABEL_SHARE = 0.28
 _MARKER = "chosen"
 _LABEL_STEPS = 14.0
 _COSINE, _SINE = 0.5, 0.8660254  # of LABEL_DEGREES
+
+
+# Pieces are painted over and over, and few of them change from one slider move to the next.
+_label = lru_cache(maxsize=1024)(visible_piece)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ class DistributionBars(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self._content = _EMPTY
         self._message = ""
+        self._geometry: BarGeometry | None = None
         self._draws: npt.NDArray[np.int64] | None = None
         self._drawn_total = 0
         self._emphasis: Callable[[int], Emphasis] = lambda _token_id: Emphasis.NONE
@@ -88,11 +95,13 @@ class DistributionBars(QWidget):
     def set_content(self, content: BarContent) -> None:
         """Draw other bars."""
         self._content, self._message = content, ""
+        self._geometry = None
         self.update()
 
     def show_message(self, message: str) -> None:
         """Say in one sentence why there are no bars."""
         self._content, self._message = _EMPTY, message
+        self._geometry = None
         self.update()
 
     def set_draws(self, counts: npt.NDArray[np.int64] | None) -> None:
@@ -109,6 +118,7 @@ class DistributionBars(QWidget):
     def set_axis(self, *, logarithmic: bool, fitted: bool) -> None:
         """Choose the y axis: linear or logarithmic, from 0 to 1 or fitted to the bars."""
         self._logarithmic, self._fitted = logarithmic, fitted
+        self._geometry = None
         self.update()
 
     def set_faded(self, faded: bool) -> None:
@@ -139,7 +149,22 @@ class DistributionBars(QWidget):
         return QFontMetricsF(self.theme.prose("small")).height() + self.theme.space(0.4)
 
     def geometry_of_bars(self) -> BarGeometry:
-        """Where everything stands at the present size."""
+        """Where everything stands at the present size; worked out anew when something has changed."""
+        if self._geometry is None:
+            self._geometry = self._place_bars()
+        return self._geometry
+
+    def update_geometry(self) -> None:
+        """Sizes changed."""
+        self._geometry = None
+        self.updateGeometry()
+        self.update()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
+        super().resizeEvent(event)
+        self._geometry = None
+
+    def _place_bars(self) -> BarGeometry:
         bars, space = self._content.bars, self.theme.space
         metrics = QFontMetricsF(self._small)
         depth = self._label_length() * _SINE + metrics.height() * _COSINE + space(1)
@@ -159,7 +184,7 @@ class DistributionBars(QWidget):
     def _label_length(self) -> float:
         """Room for the longest label, in its own direction."""
         metrics = QFontMetricsF(self._small)
-        widths = (metrics.horizontalAdvance(visible_piece(bar.piece)) for bar in self._content.bars)
+        widths = (metrics.horizontalAdvance(_label(bar.piece)) for bar in self._content.bars)
         longest = max(widths, default=0.0)
         return float(min(longest, self.theme.space(_LABEL_STEPS), self.height() * _LABEL_SHARE / _SINE))
 
@@ -398,7 +423,7 @@ class DistributionBars(QWidget):
         font.setStrikeOut(not bar.kept)
         painter.setFont(font)
         metrics = QFontMetricsF(font)
-        text = metrics.elidedText(visible_piece(bar.piece), Qt.TextElideMode.ElideRight, length)
+        text = metrics.elidedText(_label(bar.piece), Qt.TextElideMode.ElideRight, length)
         height = metrics.height()
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
