@@ -57,8 +57,15 @@ class SoftmaxPanel(Panel):
         self.bars.set_emphasis(state.emphasis_of_id)
         self.legend = BarLegend(theme, content)
         self.controls = SamplingControls(theme, content)
-        self.log_axis = _toggle("log axis", "Equal heights are equal factors: small ones show", content)
-        self.fit_axis = _toggle("fit axis", "The axis ends at the highest bar instead of at 1", content)
+        self.log_axis = _toggle(
+            "log_axis", "log", "Logarithmic axis: equal heights are equal factors", content
+        )
+        self.fit_axis = _toggle(
+            "fit_axis", "fit", "Fit the axis to the highest bar instead of ending at 1", content
+        )
+        self.sum_line = _toggle(
+            "sum_line", "sum", "Draw the running sum of probabilities, which top-p looks at", content
+        )
         self.step_line = _line("step_line", content)
         self.step_line.setToolTip("The viewed step, what it had read last, and how its token was chosen")
         self.reading = _line("token_reading", content)
@@ -67,6 +74,7 @@ class SoftmaxPanel(Panel):
         self._build(content)
         self.log_axis.toggled.connect(self._on_axis_toggled)
         self.fit_axis.toggled.connect(self._on_axis_toggled)
+        self.sum_line.toggled.connect(self.bars.set_cumulative)
         self.controls.params_edited.connect(state.set_sampling)
         self.controls.stages.stage_chosen.connect(self._on_stage_chosen)
         self.controls.more.toggled.connect(self._on_more_toggled)
@@ -93,6 +101,7 @@ class SoftmaxPanel(Panel):
     def _build(self, content: QWidget) -> None:
         toggles = QHBoxLayout()
         toggles.addStretch(1)
+        toggles.addWidget(self.sum_line)
         toggles.addWidget(self.log_axis)
         toggles.addWidget(self.fit_axis)
         self._choices = QBoxLayout(QBoxLayout.Direction.LeftToRight)
@@ -263,7 +272,7 @@ class SoftmaxPanel(Panel):
         self._content.setSpacing(space(2.5))
         for layout in (self._chart, self._top, self._choices, self._bottom):
             layout.setSpacing(space(0.8))
-        for toggle in (self.log_axis, self.fit_axis):
+        for toggle in (self.sum_line, self.log_axis, self.fit_axis):
             toggle.setStyleSheet(compact_button(space(0.3), space(1.2), theme.pixels("small")))
         self.controls.update_theme()
         self.legend.updateGeometry()
@@ -294,7 +303,8 @@ class SoftmaxPanel(Panel):
         self.controls.setMinimumWidth(width if beside else 0)
         self.controls.setMaximumWidth(width if beside else _UNBOUNDED)
         chart = self.width() - (width if beside else 0) - space(7)
-        toggles = self.log_axis.sizeHint().width() + self.fit_axis.sizeHint().width() + space(2)
+        buttons = (self.sum_line, self.log_axis, self.fit_axis)
+        toggles = sum(button.sizeHint().width() + space(1) for button in buttons)
         legend = self.legend.sizeHint().width()
         wide = chart >= space(130)
         self._choices.setDirection(_direction(chart >= legend + toggles))
@@ -322,9 +332,9 @@ def _line(name: str, parent: QWidget) -> QLabel:
     return label
 
 
-def _toggle(text: str, tooltip: str, parent: QWidget) -> QPushButton:
+def _toggle(name: str, text: str, tooltip: str, parent: QWidget) -> QPushButton:
     button = QPushButton(text, parent)
-    button.setObjectName(text.replace(" ", "_"))
+    button.setObjectName(name)
     button.setCheckable(True)
     button.setToolTip(tooltip)
     return button

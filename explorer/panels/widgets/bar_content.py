@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from explorer.core.records import StepRecord
 from explorer.core.sampling import CutName, Distribution
 
@@ -77,6 +79,11 @@ class BarContent:
     cut_lines : tuple of CutLine
         Where the cuts fall, also beyond the bars. None while a penalty changes the order, because the
         ranks that are cut are then not the ranks that the bars stand in.
+    cumulative : tuple of float
+        Mass of the ranks up to each bar's, after temperature and top-k: what top-p adds up. As many as
+        there are bars in rank order; empty where a penalty changes the order, and when greedy.
+    top_p : float or None
+        Where top-p stops adding; None where it is off.
     """
 
     bars: tuple[Bar, ...]
@@ -85,6 +92,8 @@ class BarContent:
     rest_after: float
     rest_kept: int
     cut_lines: tuple[CutLine, ...]
+    cumulative: tuple[float, ...] = ()
+    top_p: float | None = None
 
     @property
     def gap(self) -> bool:
@@ -125,12 +134,23 @@ def read_bars(step: StepRecord, distribution: Distribution, piece: Callable[[int
         rest_after=_rest([bar.after for bar in bars], rest_kept),
         rest_kept=rest_kept,
         cut_lines=_cut_lines(distribution) if same_order else (),
+        cumulative=_cumulative(distribution) if same_order else (),
+        top_p=distribution.params.top_p,
     )
 
 
 def _rest(shown: list[float], others: int) -> float:
     # Without others nothing is left over, whatever the rounding of the float32 probabilities says.
     return max(0.0, 1.0 - sum(shown)) if others else 0.0
+
+
+def _cumulative(distribution: Distribution) -> tuple[float, ...]:
+    params = distribution.params
+    if params.greedy:
+        return ()
+    before_top_p = params.with_changes(top_p=None, min_p=None, typical_p=None)
+    summed = distribution.ranked.temper_and_cut(before_top_p).rank_probabilities[:BAR_COUNT]
+    return tuple(np.cumsum(summed, dtype=np.float64).tolist())
 
 
 def _cut_lines(distribution: Distribution) -> tuple[CutLine, ...]:

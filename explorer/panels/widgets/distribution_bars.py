@@ -83,6 +83,7 @@ class DistributionBars(QWidget):
         self._logarithmic = False
         self._fitted = False
         self._faded = False
+        self._cumulative = False
         self._hovered: int | None = None
 
     # -- what is shown ------------------------------------------------------------------------------
@@ -119,6 +120,11 @@ class DistributionBars(QWidget):
         """Choose the y axis: linear or logarithmic, from 0 to 1 or fitted to the bars."""
         self._logarithmic, self._fitted = logarithmic, fitted
         self._geometry = None
+        self.update()
+
+    def set_cumulative(self, shown: bool) -> None:
+        """Whether the running sum is drawn, on a linear axis of its own from 0 to 1."""
+        self._cumulative = shown
         self.update()
 
     def set_faded(self, faded: bool) -> None:
@@ -214,6 +220,8 @@ class DistributionBars(QWidget):
             self._paint_cut_region(painter, geometry)
             self._paint_emphasis(painter, geometry)
             self._paint_bars(painter, geometry, axis)
+            if self._cumulative:
+                self._paint_cumulative(painter, geometry)
             self._paint_cut_lines(painter, geometry)
             self._paint_chosen(painter, geometry, axis)
             self._paint_labels(painter, geometry)
@@ -288,6 +296,30 @@ class DistributionBars(QWidget):
             return QRectF(x, base - height, width, height)
 
         return standing(middle - width, bar.before), standing(middle, bar.after)
+
+    def _paint_cumulative(self, painter: QPainter, geometry: BarGeometry) -> None:
+        plot, content = geometry.plot, self._content
+
+        def height(share: float) -> float:
+            return plot.bottom() - min(share, 1.0) * plot.height()
+
+        points = [QPointF(geometry.middle(i), height(sum_)) for i, sum_ in enumerate(content.cumulative)]
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(self.theme.color("accent"), 1.6 * self.theme.scale))
+        painter.drawPolyline(points)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        painter.setFont(self.theme.prose("small"))
+        metrics = QFontMetricsF(painter.font())
+        if content.top_p is not None and content.top_p < 1.0 and points:
+            y = round(height(content.top_p))
+            painter.setPen(QPen(self.theme.color("error"), 1, Qt.PenStyle.DotLine))
+            painter.drawLine(QPointF(plot.left(), y), QPointF(plot.right(), y))
+            painter.setPen(self.theme.color("error"))
+            text = f"top-p {content.top_p:g} of the running sum"
+            width = metrics.horizontalAdvance(text) + 4
+            area = QRectF(plot.right() - width, y + 1, width, metrics.height())
+            painter.fillRect(area, self.theme.color("surface", 220))
+            painter.drawText(area, Qt.AlignmentFlag.AlignCenter, text)
 
     def _lane_texts(self, geometry: BarGeometry) -> list[_LaneText]:
         """Cuts that fall among the bars get a line; where none does, the last one gets an arrow."""
