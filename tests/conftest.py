@@ -14,7 +14,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from collections.abc import Iterator
 
 import pytest
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import QCoreApplication, QEvent, Qt
 from PySide6.QtWidgets import QApplication
 
 from explorer.app.state import AppState
@@ -30,6 +30,8 @@ def theme(qapp: QApplication) -> Iterator[Theme]:
     theme = Theme(qapp, scheme="light")
     yield theme
     theme.deleteLater()
+    # Without an event loop nobody deletes the closed widgets, and every later theme restyles them all.
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture
