@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
@@ -15,16 +12,22 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QStackedWidget, 
 from explorer.app.settings import write_atomically
 from explorer.app.state import AppState, Emphasis, Notice
 from explorer.colormaps import ColorScale, top_of
-from explorer.core.attention_view import VisibleMap, visible_map
-from explorer.core.head_measures import Measure, PerHead, head_measures, is_punctuation, ranked_heads
+from explorer.core.head_measures import Measure, PerHead
 from explorer.core.records import AttentionOverview, RunSnapshot
 from explorer.core.selection import HeadRef, Selection, TokenRef
 from explorer.panels.widgets.attention_controls import AttentionControls, DisplayOptions, ExportFormat
 from explorer.panels.widgets.empty_hint import EmptyHint
-from explorer.panels.widgets.head_overview import HeadOrder, HeadOverview
+from explorer.panels.widgets.head_overview import HeadOverview
 from explorer.panels.widgets.heat_map import HeatMap
 from explorer.panels.widgets.line_map import LineMap
-from explorer.panels.widgets.map_content import AxisToken, MapContent, MapEmphasis, MapHit, label_of
+from explorer.panels.widgets.map_builder import (
+    DrawnMap,
+    build_map,
+    measure_heads,
+    order_heads,
+    rows_are_written,
+)
+from explorer.panels.widgets.map_content import MapContent, MapEmphasis, MapHit
 from explorer.panels.widgets.map_export import MapPicture, map_csv, map_npz
 from explorer.panels.widgets.map_footer import Reading, Readout, ScaleBar
 from explorer.panels.widgets.map_reading import description_of, reading_of
@@ -68,14 +71,10 @@ class AttentionPanel(Panel):
         self.caption.setProperty("role", "facts")
         self.scale_bar = ScaleBar(theme, self.body)
         self.map_hint = ""
-        self._content: MapContent | None = None
-        self._visible: VisibleMap | None = None
-        self._drawn_head: HeadRef | None = None
+        self._drawn: DrawnMap | None = None
         self._map_run_id: int | None = None
         self._order_name = ""
         self._measured: tuple[AttentionOverview, dict[Measure, PerHead]] | None = None
-        self._row_of: dict[TokenRef, int] = {}
-        self._column_of: dict[TokenRef, int] = {}
 
         below = QHBoxLayout()
         below.addWidget(self.caption, 1)
@@ -150,34 +149,18 @@ class AttentionPanel(Panel):
 
     def _update_order(self) -> None:
         """Order the thumbnails by the chosen measure, where it can be had."""
-        values = next((v for m, v in self._measures().items() if m.name == self._order_name), None)
         self._update_caption()
-        if values is None:
-            self.overview.set_order(None)
-            self.splitter.arrange()
-            return
-        places = ranked_heads(values)
-        captions = {(layer, head): f"{layer}·{head} {values[layer, head]:.2f}" for layer, head in places}
-        title = f"layer·head by {self._order_name}, largest first"
-        self.overview.set_order(HeadOrder(title, tuple(places), captions))
+        values = next((v for m, v in self._measures().items() if m.name == self._order_name), None)
+        self.overview.set_order(None if values is None else order_heads(self._order_name, values))
         self.splitter.arrange()
 
     def _measures(self) -> dict[Measure, PerHead]:
-        """What each head does on this text; empty where thumbnails are not the whole maps."""
+        """What each head does, measured when it is first asked for."""
         run, head, overview = self.state.run, self.state.head, self.state.overview
         if run is None or head is None or overview is None or overview.kind != head.kind:
             return {}
-        keys = _axis_tokens(run, run.attention_axes(head.kind)[1])
-        if overview.pooling != "none" or len(keys) != overview.weights.shape[3]:
-            return {}
         if self._measured is None or self._measured[0] is not overview:
-            measures = head_measures(
-                overview.weights,
-                special=np.array([token.special for token in keys], dtype=bool),
-                punctuation=np.array([is_punctuation(token.piece) for token in keys], dtype=bool),
-                same_axes=head.kind != "cross",
-            )
-            self._measured = overview, measures
+            self._measured = overview, measure_heads(run, overview)
         return self._measured[1]
 
     def _head_details(self, layer: int, head: int) -> str:
@@ -204,38 +187,19 @@ class AttentionPanel(Panel):
         # A map that came with another run has other tokens.
         of_this_run = run is not None and run.run_id == self._map_run_id
         if attention is None or run is None or not of_this_run or not attention.weights.size:
-            self._content, self._visible, self._drawn_head = None, None, None
-            self._row_of, self._column_of = {}, {}
+            self._drawn = None
         else:
-            options = self.controls.options
-            rows, columns = _axis_tokens(run, attention.queries), _axis_tokens(run, attention.keys)
-            visible = visible_map(
-                attention.weights,
-                _hidden(rows, options),
-                _hidden(columns, options),
-                renormalise=options.renormalise,
-            )
-            written = _rows_are_written(attention.head, run)
-            self._drawn_head = attention.head
-            self._visible = visible
-            self._content = MapContent(
-                weights=visible.weights,
-                rows=tuple(rows[index] for index in visible.rows),
-                columns=tuple(columns[index] for index in visible.columns),
-                row_word="written" if written else "looks",
-                column_word="read" if written else "looked at",
-                row_sums=visible.row_sums,
-                hidden_mass=visible.hidden_mass,
-            )
-            self._row_of = {token.ref: index for index, token in enumerate(self._content.rows)}
-            self._column_of = {token.ref: index for index, token in enumerate(self._content.columns)}
-            if not visible.weights.size:
-                self._content = None
+            self._drawn = build_map(run, attention, self.controls.options)
         self._update_scale()
         self._view.set_content(self._content)
         self._update_emphasis()
         self._update_map_hint()
         self._update_caption()
+
+    @property
+    def _content(self) -> MapContent | None:
+        """What is drawn; None where nothing is, or all of it is hidden."""
+        return self._drawn.content if self._drawn is not None and self._drawn.content.weights.size else None
 
     def _update_map_hint(self) -> None:
         """Say why there is no map, where there is none for the opened kind."""
@@ -247,7 +211,7 @@ class AttentionPanel(Panel):
             who = "model" if run.family == "decoder-only" else "decoder"
             text = f"Press Step: the {who} has not taken a step yet."
         elif self._content is None:
-            hides_all = self._visible is not None
+            hides_all = self._drawn is not None
             text = (
                 "Every token of this map is hidden: show special tokens again (Display)."
                 if hides_all
@@ -262,11 +226,11 @@ class AttentionPanel(Panel):
 
     def _update_facts(self) -> None:
         """Name the head that is drawn, its size, and how its weights share pixels."""
-        if self.map_hint or self._content is None:
+        if self.map_hint or self._drawn is None:
             self.set_facts("" if self.state.head is None else str(self.state.head))
             return
-        rows, columns = self._content.weights.shape
-        facts = f"{self._drawn_head} · {rows} × {columns}"
+        rows, columns = self._drawn.content.weights.shape
+        facts = f"{self._drawn.head} · {rows} × {columns}"
         self.set_facts(f"{facts} · {self._view.note}" if self._view.note else facts)
 
     def _update_scale(self) -> None:
@@ -280,12 +244,12 @@ class AttentionPanel(Panel):
 
     def _update_caption(self) -> None:
         """What rows and columns are, and all that stands between the model's map and the picture."""
-        head, run, visible = self._drawn_head, self.state.run, self._visible
-        if head is None or run is None or visible is None:
+        drawn, run = self._drawn, self.state.run
+        if drawn is None or run is None:
             self.caption.setText("")
             return
         places = ("rows", "columns") if self._view is self.heat_map else ("left", "right")
-        writes = _rows_are_written(head, run)
+        writes = rows_are_written(drawn.head, run)
         words = ("token being written", "token read") if writes else ("token that looks", "token looked at")
         # A low panel leaves it to the words in the map's corner.
         low = self.height() < self.theme.space(_LOW_STEPS) and self._view is self.heat_map
@@ -294,7 +258,7 @@ class AttentionPanel(Panel):
         if options.hide_special or options.hide_first:
             names = ["special tokens"] * options.hide_special + ["first token"] * options.hide_first
             said.append(
-                f"{' and '.join(names)} hidden: {visible.mean_hidden_mass:.1%} of the weight (mean of rows)"
+                f"{' and '.join(names)} hidden: {drawn.mean_hidden_mass:.1%} of the weight (mean of rows)"
             )
             if options.renormalise:
                 said.append("rows scaled to 1")
@@ -306,12 +270,11 @@ class AttentionPanel(Panel):
 
     def _update_emphasis(self) -> None:
         """Light up what is selected and hovered: a scan of two integer arrays, then a repaint."""
-        content = self._content
-        if content is not None:
-            self._view.set_emphasis(self._emphasis(content))
+        if self._drawn is not None:
+            self._view.set_emphasis(self._emphasis(self._drawn))
         self._update_reading()
 
-    def _emphasis(self, content: MapContent) -> MapEmphasis:
+    def _emphasis(self, drawn: DrawnMap) -> MapEmphasis:
         run = self.state.run
         if self.state.stale or run is None:
             # The selection points into the new text, the map belongs to the old one.
@@ -319,7 +282,10 @@ class AttentionPanel(Panel):
         pointed = (*self.state.selection.refs, *(() if self.state.hover is None else (self.state.hover,)))
         ids = {token_id for ref in pointed if (token_id := self.state.token_id(ref)) is not None}
         named: list[dict[int, Emphasis]] = []
-        for tokens, index_of in ((content.rows, self._row_of), (content.columns, self._column_of)):
+        for tokens, index_of in (
+            (drawn.content.rows, drawn.row_of),
+            (drawn.content.columns, drawn.column_of),
+        ):
             same = (
                 {i: Emphasis.SAME for i, token in enumerate(tokens) if token.token_id in ids} if ids else {}
             )
@@ -329,37 +295,36 @@ class AttentionPanel(Panel):
                 if ref in index_of:
                     same[index_of[ref]] = Emphasis.SELECTED
             named.append(same)
-        cell = self._selected_cell()
-        return MapEmphasis(
-            named[0], named[1], frozenset(() if cell is None else (cell,)), self._viewed_row(run)
-        )
+        cell = self._selected_cell(drawn)
+        cells = frozenset(() if cell is None else (cell,))
+        return MapEmphasis(named[0], named[1], cells, self._viewed_row(run, drawn))
 
-    def _selected_cell(self) -> tuple[int, int] | None:
+    def _selected_cell(self, drawn: DrawnMap) -> tuple[int, int] | None:
         """The cell of the selected pair: token as query and partner as key, or else the other way round."""
         token, partner = self.state.selection.token, self.state.selection.partner
         for query, key in ((token, partner), (partner, token)):
-            if query in self._row_of and key in self._column_of:
-                return self._row_of[query], self._column_of[key]
+            if query in drawn.row_of and key in drawn.column_of:
+                return drawn.row_of[query], drawn.column_of[key]
         return None
 
-    def _viewed_row(self, run: RunSnapshot) -> int | None:
+    def _viewed_row(self, run: RunSnapshot, drawn: DrawnMap) -> int | None:
         """The row whose query wrote the viewed step's token."""
-        step, head = self.state.viewed_step, self._drawn_head
-        if step is None or head is None or head.kind == "encoder":
+        step = self.state.viewed_step
+        if step is None or drawn.head.kind == "encoder":
             return None
-        if run.family == "decoder-only":
-            # Rows are tokens read: the one before the written token was the query that wrote it.
-            read = TokenRef("generated", step - 1) if step else TokenRef("source", len(run.source) - 1)
-            return self._row_of.get(read)
-        return self._row_of.get(TokenRef("generated", step))
+        if rows_are_written(drawn.head, run):
+            return drawn.row_of.get(TokenRef("generated", step))
+        # Rows are tokens read: the one before the written token was the query that wrote it.
+        read = TokenRef("generated", step - 1) if step else TokenRef("source", len(run.source) - 1)
+        return drawn.row_of.get(read)
 
     def _update_reading(self) -> None:
-        content, hit = self._content, self._view.hovered
-        if content is None:
+        content, hit, drawn = self._content, self._view.hovered, self._drawn
+        if content is None or drawn is None:
             self.readout.set_reading(Reading())
             self.scale_bar.set_marked(None)
             return
-        cell = None if self.state.stale else self._selected_cell()
+        cell = None if self.state.stale else self._selected_cell(drawn)
         if hit is None and cell is not None:
             hit = MapHit(*cell)
         if hit is None:
@@ -436,10 +401,10 @@ class AttentionPanel(Panel):
         self.controls.menu.popup(self._view.mapToGlobal(at))
 
     def _on_export_requested(self, fmt: ExportFormat) -> None:
-        head, content = self._drawn_head, self._content
-        if head is None or content is None:
+        if self._drawn is None or self._content is None:
             self.state.set_notice(Notice("There is no attention map to export yet: press Step.", error=False))
             return
+        head = self._drawn.head
         name = f"attention-{head.kind}-layer{head.layer}-head{head.head}.{fmt}"
         chosen, _ = QFileDialog.getSaveFileName(self, "Export the map", name, f"{fmt.upper()} (*.{fmt})")
         if not chosen:
@@ -454,13 +419,13 @@ class AttentionPanel(Panel):
 
     def export(self, fmt: ExportFormat) -> bytes:
         """The map on show as the content of a file; raises ValueError where there is none."""
-        if self._drawn_head is None or self._content is None:
+        if self._drawn is None or self._content is None:
             raise ValueError("no attention map to export")
         caption = self.caption.text()
         if fmt == "csv":
             return map_csv(self._content)
         if fmt == "npz":
-            return map_npz(self._content, self._drawn_head, caption)
+            return map_npz(self._content, self._drawn.head, caption)
         picture = MapPicture(self._view, self.scale_bar, self.facts, caption)
         return picture.png() if fmt == "png" else picture.svg()
 
@@ -471,29 +436,3 @@ class AttentionPanel(Panel):
         if hit.row is not None:
             return self._content.rows[hit.row].ref
         return None if hit.column is None else self._content.columns[hit.column].ref
-
-
-def _rows_are_written(head: HeadRef, run: RunSnapshot) -> bool:
-    """Whether a row stands for the token that its query writes, see `RunSnapshot.attention_axes`."""
-    return head.kind != "encoder" and run.family == "encoder-decoder"
-
-
-def _axis_tokens(run: RunSnapshot, refs: Sequence[TokenRef]) -> tuple[AxisToken, ...]:
-    """Each reference with its piece; a map may be a step older or newer than the run for a moment."""
-    tokens = [(ref, run.token(ref)) for ref in refs]
-    return tuple(
-        AxisToken(ref, -1, "", "…")
-        if token is None
-        else AxisToken(ref, token.id, token.piece, label_of(token.piece), token.special)
-        for ref, token in tokens
-    )
-
-
-def _hidden(tokens: Sequence[AxisToken], options: DisplayOptions) -> npt.NDArray[np.bool_]:
-    """Which tokens of an axis the options leave out."""
-    hidden = np.zeros(len(tokens), dtype=bool)
-    if options.hide_special:
-        hidden |= np.array([token.special for token in tokens], dtype=bool)
-    if options.hide_first:
-        hidden[:1] = True
-    return hidden

@@ -1,0 +1,111 @@
+"""From a run and an attention map to what is drawn, and to what the heads of an overview do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from explorer.core.attention_view import visible_map
+from explorer.core.head_measures import Measure, PerHead, head_measures, is_punctuation, ranked_heads
+from explorer.core.records import AttentionMap, AttentionOverview, RunSnapshot
+from explorer.core.selection import HeadRef, TokenRef
+from explorer.panels.widgets.attention_controls import DisplayOptions
+from explorer.panels.widgets.head_overview import HeadOrder
+from explorer.panels.widgets.map_content import AxisToken, MapContent, label_of
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnMap:
+    """A map as it is drawn, and where each token of the run stands in it.
+
+    Attributes
+    ----------
+    head : HeadRef
+        Whose weights they are.
+    content : MapContent
+        Rows, columns and weights; may have no rows or no columns when all of them are hidden.
+    row_of, column_of : dict
+        Index of each drawn token.
+    mean_hidden_mass : float
+        Share of a row's weight in columns that are left out, as a mean over the rows.
+    """
+
+    head: HeadRef
+    content: MapContent
+    row_of: dict[TokenRef, int]
+    column_of: dict[TokenRef, int]
+    mean_hidden_mass: float
+
+
+def build_map(run: RunSnapshot, attention: AttentionMap, options: DisplayOptions) -> DrawnMap:
+    """Leave out what ``options`` hide and name the rest; O(query x key) only where something is hidden."""
+    rows, columns = _axis_tokens(run, attention.queries), _axis_tokens(run, attention.keys)
+    visible = visible_map(
+        attention.weights, _hidden(rows, options), _hidden(columns, options), renormalise=options.renormalise
+    )
+    written = rows_are_written(attention.head, run)
+    content = MapContent(
+        weights=visible.weights,
+        rows=tuple(rows[index] for index in visible.rows),
+        columns=tuple(columns[index] for index in visible.columns),
+        row_word="written" if written else "looks",
+        column_word="read" if written else "looked at",
+        row_sums=visible.row_sums,
+        hidden_mass=visible.hidden_mass,
+    )
+    return DrawnMap(
+        attention.head,
+        content,
+        {token.ref: index for index, token in enumerate(content.rows)},
+        {token.ref: index for index, token in enumerate(content.columns)},
+        visible.mean_hidden_mass,
+    )
+
+
+def rows_are_written(head: HeadRef, run: RunSnapshot) -> bool:
+    """Whether a row stands for the token that its query writes, see `RunSnapshot.attention_axes`."""
+    return head.kind != "encoder" and run.family == "encoder-decoder"
+
+
+def measure_heads(run: RunSnapshot, overview: AttentionOverview) -> dict[Measure, PerHead]:
+    """What each head does on this text; empty where thumbnails are not the whole maps of this run."""
+    keys = _axis_tokens(run, run.attention_axes(overview.kind)[1])
+    if overview.pooling != "none" or len(keys) != overview.weights.shape[3]:
+        return {}
+    return head_measures(
+        overview.weights,
+        special=np.array([token.special for token in keys], dtype=bool),
+        punctuation=np.array([is_punctuation(token.piece) for token in keys], dtype=bool),
+        same_axes=overview.kind != "cross",
+    )
+
+
+def order_heads(name: str, values: PerHead) -> HeadOrder:
+    """All heads, largest value first, each with its place and value."""
+    places = ranked_heads(values)
+    captions = {(layer, head): f"{layer}·{head} {values[layer, head]:.2f}" for layer, head in places}
+    return HeadOrder(f"layer·head by {name}, largest first", tuple(places), captions)
+
+
+def _axis_tokens(run: RunSnapshot, refs: Sequence[TokenRef]) -> tuple[AxisToken, ...]:
+    """Each reference with its piece; a map may be a step older or newer than the run for a moment."""
+    tokens = [(ref, run.token(ref)) for ref in refs]
+    return tuple(
+        AxisToken(ref, -1, "", "…")
+        if token is None
+        else AxisToken(ref, token.id, token.piece, label_of(token.piece), token.special)
+        for ref, token in tokens
+    )
+
+
+def _hidden(tokens: Sequence[AxisToken], options: DisplayOptions) -> npt.NDArray[np.bool_]:
+    """Which tokens of an axis the options leave out."""
+    hidden = np.zeros(len(tokens), dtype=bool)
+    if options.hide_special:
+        hidden |= np.array([token.special for token in tokens], dtype=bool)
+    if options.hide_first:
+        hidden[:1] = True
+    return hidden
