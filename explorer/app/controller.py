@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from explorer.app import errors
 from explorer.app.engine import Engine, LoadRequest, RunUpdate
 from explorer.app.state import Activity, AppState, Notice
+from explorer.app.vector_controller import VectorController
 from explorer.app.worker import Task, Worker
 from explorer.core.records import (
     AttentionMap,
@@ -73,6 +74,7 @@ class Controller(QObject):
         self._pause.setSingleShot(True)
         self._pause.setInterval(DEBOUNCE_MS)
         self._pause.timeout.connect(self._begin)
+        self._vectors = VectorController(state, self._worker, self)
         self._connect()
 
     def _connect(self) -> None:
@@ -87,6 +89,7 @@ class Controller(QObject):
         state.source_text_changed.connect(self._on_source_text_changed)
         state.head_changed.connect(self._on_head_changed)
         state.selection_changed.connect(self._on_selection_changed)
+        state.vectors.mode_changed.connect(self._on_vector_mode_changed)
         state.step_requested.connect(self._on_step_requested)
         state.force_requested.connect(self._on_force_requested)
         state.back_requested.connect(self._on_back_requested)
@@ -346,10 +349,16 @@ class Controller(QObject):
             first, second = ids
             assert first is not None
             assert second is not None
+            mode = self._state.vectors.mode
             self._worker.submit(
-                Task(lambda engine, _: engine.pair(first, second), self._on_pair_read, slot="pair")
+                Task(lambda engine, _: engine.pair(first, second, mode), self._on_pair_read, slot="pair")
             )
         self._read_cell()
+
+    def _on_vector_mode_changed(self) -> None:
+        # A reading in the old mode must not stand under the new one's name.
+        self._state.set_pair(None)
+        self._on_selection_changed()
 
     def _read_cell(self) -> None:
         """Look into the weight that the selected pair stands for in the opened head, if it does."""

@@ -22,11 +22,12 @@ from explorer.core.records import (
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import AttentionKind, HeadRef
 from explorer.core.tokens import TokenizedText
+from explorer.core.vectors import Arithmetic, CosineMatrix, Neighbourhood, TokenPath, VectorMode
 
 if TYPE_CHECKING:
     from explorer.app.worker import Task
-    from explorer.model.generation import Run
     from explorer.model.language_model import LanguageModel
+    from explorer.model.run import Run
 
 # While a run goes on to its end, the window hears of it this often.
 UPDATE_SECONDS = 0.05
@@ -81,9 +82,27 @@ class Engine:
         """Exact principal components of the whole vocabulary."""
         return self._model().embedding_space().cloud()
 
-    def pair(self, first: int, second: int) -> PairReading:
+    def pair(self, first: int, second: int, mode: VectorMode = "raw") -> PairReading:
         """Compare two tokens in the full space."""
-        return self._model().embedding_space().pair(first, second)
+        return self._model().embedding_space().pair(first, second, mode)
+
+    def neighbourhood(self, token_id: int) -> Neighbourhood:
+        """What lies around a token in the full space."""
+        return self._model().embedding_space().neighbourhood(token_id)
+
+    def arithmetic(self, expression: str) -> Arithmetic:
+        """A sum of token vectors, and what lies near it."""
+        return self._model().embedding_space().arithmetic(expression)
+
+    def cosine_matrix(self, ids: tuple[int, ...]) -> CosineMatrix:
+        """Many tokens compared in the full space."""
+        return CosineMatrix(ids, self._model().embedding_space().cosine_matrix(ids))
+
+    def token_path(self) -> TokenPath | None:
+        """The sentence's vectors after every layer of the current run."""
+        from explorer.model.token_path import read_path
+
+        return None if self._run is None else read_path(self._run, self._run_id)
 
     def begin(
         self, run_id: int, text: str, params: SamplingParams, head: HeadRef | None, task: Task

@@ -8,6 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
+from explorer.app.vector_state import VectorState
 from explorer.core.records import (
     AttentionMap,
     AttentionOverview,
@@ -102,6 +103,7 @@ class AppState(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self.vectors = VectorState(self)
         self._model: ModelInfo | None = None
         self._cloud: TokenCloud | None = None
         self._source_text = ""
@@ -136,6 +138,7 @@ class AppState(QObject):
         self.set_run(None)
         self.set_cloud(None)
         self.set_source(None)
+        self.vectors.clear()
         self._model = model
         self.set_head(_first_head(model))
         self.model_changed.emit()

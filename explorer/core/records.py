@@ -408,6 +408,8 @@ class TokenCloud:
         Dimensions of the full space.
     seconds : float
         What the PCA took.
+    kinds : numpy.ndarray or None
+        (V,) uint8; index into `token_kinds.KINDS`.
     """
 
     pieces: tuple[str, ...]
@@ -418,6 +420,7 @@ class TokenCloud:
     origin: npt.NDArray[np.float32]
     dimensions: int
     seconds: float
+    kinds: npt.NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)

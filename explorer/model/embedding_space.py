@@ -16,6 +16,8 @@ import torch
 from explorer.core import geometry
 from explorer.core.geometry import PrincipalComponents
 from explorer.core.records import PairReading, TokenCloud
+from explorer.core.token_kinds import token_kinds
+from explorer.core.vectors import Arithmetic, Neighbourhood, VectorMode, parse_sum
 
 Metric = Literal["cosine", "euclidean"]
 Word = str | int
@@ -124,18 +126,35 @@ class EmbeddingSpace:
         """Angle of two tokens in the full space, in degrees; NaN where a vector is zero."""
         return geometry.angle_degrees(self.vector(first), self.vector(second))
 
-    def pair(self, first: Word, second: Word) -> PairReading:
-        """Everything that the angle tool shows of two tokens, computed in float64."""
+    def pair(self, first: Word, second: Word, mode: VectorMode = "raw") -> PairReading:
+        """Everything that the angle tool shows of two tokens, computed in float64.
+
+        ``centred`` takes the vocabulary's mean off both vectors first; ``normalised`` makes both of
+        length 1, which leaves the angle as it is.
+        """
         ids = (self.token_id(first), self.token_id(second))
         a, b = self._rows(list(ids))
+        if mode == "centred":
+            a, b = a - self.mean, b - self.mean
+        lengths = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+        if mode == "normalised" and min(lengths) > 0.0:
+            a, b, lengths = a / lengths[0], b / lengths[1], (1.0, 1.0)
         return PairReading(
             token_ids=ids,
             cosine=geometry.cosine(a, b),
             angle_degrees=geometry.angle_degrees(a, b),
             dot=float(a @ b),
             distance=float(np.linalg.norm(a - b)),
-            norms=(float(np.linalg.norm(a)), float(np.linalg.norm(b))),
+            norms=lengths,
         )
+
+    def cosine_matrix(self, words: Sequence[Word]) -> npt.NDArray[np.float64]:
+        """(n, n) float64 cosines of every word with every other; NaN where a vector is zero."""
+        rows = self._rows([self.token_id(word) for word in words])
+        lengths = np.linalg.norm(rows, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            unit = rows / lengths[:, None]
+        return np.asarray(np.clip(unit @ unit.T, -1.0, 1.0))
 
     # -- the whole vocabulary ---------------------------------------------------------------------
 
@@ -143,6 +162,11 @@ class EmbeddingSpace:
     def norms(self) -> npt.NDArray[np.float32]:
         """(V,) float32 Euclidean lengths; one pass over the matrix, kept."""
         return np.concatenate([chunk.norm(dim=1).cpu().numpy() for _, chunk in self._chunks()])
+
+    @cached_property
+    def mean(self) -> npt.NDArray[np.float64]:
+        """(D,) float64 mean of all rows; one pass over the matrix, kept."""
+        return np.asarray(self._mean().cpu().numpy())
 
     def cosines(self, vector: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """(V,) float32 cosine of every token with a (D,) vector; NaN for zero vectors. O(V D)."""
@@ -191,6 +215,50 @@ class EmbeddingSpace:
             raise EmbeddingError("An analogy needs at least one word.")
         target = self._rows(plus).sum(axis=0) - self._rows(minus).sum(axis=0)
         return self._nearest(target, count, frozenset(plus + minus), "cosine")
+
+    def neighbourhood(self, word: Word, count: int = 12) -> Neighbourhood:
+        """What the window shows around one token: both kinds of neighbours, and all cosines."""
+        token_id = self.token_id(word)
+        vector = self.vector(token_id)
+        has_direction = bool(vector.any())
+        near = self.neighbours(token_id, count) if has_direction else []
+        far = self.neighbours(token_id, count, "euclidean")
+        return Neighbourhood(
+            token_id,
+            tuple((i, value) for i, _, value in near),
+            tuple((i, value) for i, _, value in far),
+            self.cosines(vector),
+        )
+
+    def arithmetic(self, expression: str, count: int = 12) -> Arithmetic:
+        """What the window shows of e.g. ``king - man + woman``.
+
+        Raises
+        ------
+        ValueError
+            The expression cannot be read, or holds a word that is no single token; the message says why.
+        """
+        positive, negative = parse_sum(expression)
+        plus = tuple(self.token_id(word) for word in positive)
+        minus = tuple(self.token_id(word) for word in negative)
+        total = self._rows(list(plus)).sum(axis=0) - self._rows(list(minus)).sum(axis=0)
+        length = float(np.linalg.norm(total))
+        nearest = self._nearest(total, count, frozenset(plus + minus), "cosine")
+        pca = self.pca(min(CLOUD_COMPONENTS, self.size, self.dimensions))
+        center = float(self.mean @ total) / length
+        along = self._products(total / length) - np.float32(center)
+        everything = pca.explained_variance[0] / max(pca.explained_variance_ratio[0], 1e-300)
+        share = float(along.var(dtype=np.float64, ddof=1 if self.size > 1 else 0)) / everything
+        return Arithmetic(
+            expression.strip(),
+            plus,
+            minus,
+            tuple((i, value) for i, _, value in nearest),
+            pca.project(total)[0],
+            np.asarray(along, dtype=np.float32),
+            -center,
+            share if np.isfinite(share) else 0.0,
+        )
 
     def pca(self, components: int = 3) -> PrincipalComponents:
         """Exact principal components of the whole vocabulary, on the matrix's device.
@@ -243,6 +311,7 @@ class EmbeddingSpace:
             origin=pca.origin,
             dimensions=self.dimensions,
             seconds=time.perf_counter() - started,
+            kinds=token_kinds(self.pieces, self.special_ids),
         )
 
     # -- inside -----------------------------------------------------------------------------------
