@@ -182,9 +182,9 @@ class DistributionBars(QWidget):
         gap_at = len(bars) - 1 if self._content.gap else None
         count = len(bars) + (gap_at is not None)
         lane = self._lane_texts(BarGeometry(plot, count, gap_at, depth))
-        # One row at least, for the marker of a bar that reaches the top.
+        # One row at least, and the triangle's height: the marker of a bar that reaches the top.
         rows = max((mark.row for mark in lane), default=0) + 1
-        plot.setTop(self._row * rows + space(0.5))
+        plot.setTop(self._row * rows + space(1.6))
         return BarGeometry(plot, count, gap_at, depth)
 
     def _label_length(self) -> float:
