@@ -19,7 +19,7 @@ from explorer.core.records import StepRecord
 from explorer.core.tokens import Token
 
 if TYPE_CHECKING:
-    from explorer.model.generation import Run
+    from explorer.model.run import Run
 
 CANDIDATES = 10
 

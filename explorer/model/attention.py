@@ -22,7 +22,8 @@ from explorer.core.records import CellReading
 from explorer.core.selection import AttentionKind, HeadRef
 from explorer.model.errors import CancelledError
 
-CAPTURING = "explorer_sdpa"
+# Not named after SDPA: transformers would then refuse it for models that cap their scores.
+CAPTURING = "explorer_capturing"
 OVERVIEW_CELLS = 64
 
 

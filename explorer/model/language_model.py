@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_MAPPING_NAMES,
 )
 
 from explorer.core.records import Family, ModelInfo
@@ -26,7 +27,7 @@ from explorer.model.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
     from explorer.model.embedding_space import EmbeddingSpace
-    from explorer.model.generation import Run
+    from explorer.model.run import Run
 
 # Progress and load reports are shown by the window in its own words, not on standard error.
 transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -82,6 +83,9 @@ class LanguageModel:
         The model itself, in evaluation mode, under capturing attention.
     text_tokenizer : TextTokenizer
         Text to tokens and back.
+    has_head : bool
+        Whether it predicts tokens; False for a bare stack, whose vectors and attention are there all
+        the same.
     recorder : AttentionRecorder
         Where attention is noted, and where a forward pass can be cancelled.
     """
@@ -90,6 +94,7 @@ class LanguageModel:
         self.name = Path(name).name if Path(name).is_dir() else name
         self.folder = folder
         self.family: Family = family
+        self.has_head = model.get_output_embeddings() is not None
         self.model = model.eval()
         self.config = model.config
         self.embedding: Any = model.get_input_embeddings()
@@ -145,12 +150,12 @@ class LanguageModel:
         *,
         max_new_tokens: int | None = None,
     ) -> Run:
-        """Begin a run: encode ``text`` once, and stand before the first step.
+        """Begin a run: read ``text`` once, and stand before the first step.
 
         Parameters
         ----------
         text : str or TokenizedText
-            What to translate or to continue.
+            What to translate, to continue, or (encoder-only) to fill the masks of.
         params : SamplingParams or None
             How tokens are chosen; None is greedy.
         max_new_tokens : int or None
@@ -160,13 +165,13 @@ class LanguageModel:
         ------
         TextError
             The text is empty.
-        ModelError
-            The model is encoder-only: it fills masks and has no loop.
         """
-        from explorer.model.generation import Run
+        from explorer.model.generation import DecodingRun
+        from explorer.model.mask_filling import MaskFillingRun
 
         source = self.tokenize(text) if isinstance(text, str) else text
-        return Run(self, source, GREEDY if params is None else params, max_new_tokens)
+        kind = MaskFillingRun if self.family == "encoder-only" else DecodingRun
+        return kind(self, source, GREEDY if params is None else params, max_new_tokens)
 
     def embedding_space(self) -> EmbeddingSpace:
         """The input-embedding matrix as a space: cosines, angles, neighbours, exact PCA."""
@@ -194,6 +199,14 @@ def family_of(config: Any, folder: Path) -> Family:
         return "decoder-only"
     if architecture in MODEL_FOR_MASKED_LM_MAPPING_NAMES.values():
         return "encoder-only"
+    if architecture in MODEL_MAPPING_NAMES.values():
+        # A bare stack: facebook/bart-base and sentence encoders are saved so.
+        if config.model_type in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES and config.is_encoder_decoder:
+            return "encoder-decoder"
+        if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+            return "encoder-only"
+        if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return "decoder-only"
     said = f"is a {architecture}" if architecture else "does not say which architecture it is"
     raise ModelError(
         f"The model in {folder} {said}, which has no language-model head that this program knows; "
@@ -280,10 +293,14 @@ def _load_tokenizer(folder: Path) -> Any:
 
 
 def _load_weights(folder: Path, config: Any, family: Family, device: torch.device, dtype: torch.dtype) -> Any:
+    auto_class = _AUTO_CLASSES[family]
+    if family == "encoder-only" and config.architectures[0] in MODEL_MAPPING_NAMES.values():
+        # Its head would be made up at random; a decoder's is its embedding matrix, where they are tied.
+        auto_class = transformers.AutoModel
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # load reports are turned into our own sentences below
-            model, report = _AUTO_CLASSES[family].from_pretrained(
+            model, report = auto_class.from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,

@@ -28,6 +28,17 @@ class TextTokenizer:
         self.vocabulary_size = vocabulary_size
         self.special_ids = frozenset(int(i) for i in tokenizer.all_special_ids)
 
+    @property
+    def mask_id(self) -> int | None:
+        """The token that stands for a word to be filled in; None where the tokenizer has none."""
+        mask_id = self.tokenizer.mask_token_id
+        return None if mask_id is None else int(mask_id)
+
+    @property
+    def mask_piece(self) -> str:
+        """How the mask is typed in a text, e.g. ``[MASK]``; empty where the tokenizer has none."""
+        return "" if self.mask_id is None else str(self.tokenizer.mask_token)
+
     @cached_property
     def pieces(self) -> tuple[str, ...]:
         """(V,) piece of every token ID. O(V), made on first use."""

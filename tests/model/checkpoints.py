@@ -88,36 +88,27 @@ def bart(**changes: Any) -> transformers.PreTrainedModel:
     return _bart_like(transformers.BartConfig, transformers.BartForConditionalGeneration, **changes)
 
 
-def gpt2(**changes: Any) -> transformers.PreTrainedModel:
-    config = transformers.GPT2Config(
-        vocab_size=VOCABULARY,
-        n_embd=32,
-        n_layer=2,
-        n_head=4,
-        n_positions=128,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-        **changes,
-    )
-    return transformers.GPT2LMHeadModel(config)
+_IDS = {"vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+_STACK = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 128,
+}
+# Two key heads for four query heads.
+_GROUPED = {**_STACK, "num_key_value_heads": 2}
 
 
-def llama(**changes: Any) -> transformers.PreTrainedModel:
-    config = transformers.LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-        **changes,
+def mt5() -> transformers.PreTrainedModel:
+    settings = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+    return transformers.MT5ForConditionalGeneration(
+        transformers.MT5Config(decoder_start_token_id=0, **_IDS, **settings)
     )
-    return transformers.LlamaForCausalLM(config)
+
+
+def _stack(model_class: Any, **settings: Any) -> Callable[[], transformers.PreTrainedModel]:
+    return lambda: model_class(model_class.config_class(**{**_IDS, **settings}))
 
 
 ENCODER_DECODERS: dict[str, Callable[[], transformers.PreTrainedModel]] = {
@@ -133,8 +124,51 @@ ENCODER_DECODERS: dict[str, Callable[[], transformers.PreTrainedModel]] = {
     "bart, forced end": lambda: bart(forced_eos_token_id=2, forced_bos_token_id=1),
     "bart, deeper encoder": lambda: bart(encoder_layers=3, decoder_layers=1),
     "bart, deeper decoder": lambda: bart(encoder_layers=1, decoder_layers=3),
+    "mt5": mt5,
+    "mbart": lambda: _bart_like(transformers.MBartConfig, transformers.MBartForConditionalGeneration),
+    # It tells positions by what is no padding, so that its decoder cannot start with the padding token.
+    "m2m100": lambda: _bart_like(
+        transformers.M2M100Config, transformers.M2M100ForConditionalGeneration, decoder_start_token_id=2
+    ),
+    "pegasus": lambda: _bart_like(transformers.PegasusConfig, transformers.PegasusForConditionalGeneration),
 }
-DECODER_ONLY: dict[str, Callable[[], transformers.PreTrainedModel]] = {"gpt2": gpt2, "llama": llama}
+DECODER_ONLY: dict[str, Callable[[], transformers.PreTrainedModel]] = {
+    "gpt2": _stack(transformers.GPT2LMHeadModel, n_embd=32, n_layer=2, n_head=4, n_positions=128),
+    "gpt-neox": _stack(transformers.GPTNeoXForCausalLM, **_STACK),
+    "llama": _stack(transformers.LlamaForCausalLM, **_GROUPED),
+    "qwen2": _stack(transformers.Qwen2ForCausalLM, **_GROUPED),
+    "qwen3": _stack(transformers.Qwen3ForCausalLM, head_dim=8, **_GROUPED),
+    "mistral, sliding window": _stack(transformers.MistralForCausalLM, sliding_window=6, **_GROUPED),
+    "gemma": _stack(transformers.GemmaForCausalLM, head_dim=8, **_GROUPED),
+    "gemma 2, soft cap": _stack(
+        transformers.Gemma2ForCausalLM,
+        head_dim=8,
+        sliding_window=6,
+        query_pre_attn_scalar=8,
+        attn_logit_softcapping=5.0,
+        **_GROUPED,
+    ),
+    "gemma 3": _stack(
+        transformers.Gemma3ForCausalLM, head_dim=8, sliding_window=6, query_pre_attn_scalar=8, **_GROUPED
+    ),
+}
+ENCODER_ONLY: dict[str, Callable[[], transformers.PreTrainedModel]] = {
+    "bert": _stack(transformers.BertForMaskedLM, **_STACK),
+    "roberta": _stack(transformers.RobertaForMaskedLM, **_STACK),
+    "distilbert": _stack(
+        transformers.DistilBertForMaskedLM,
+        dim=32,
+        n_layers=2,
+        n_heads=4,
+        hidden_dim=48,
+        max_position_embeddings=128,
+    ),
+    "modernbert, sliding window": _stack(
+        transformers.ModernBertForMaskedLM, cls_token_id=1, sep_token_id=2, local_attention=8, **_STACK
+    ),
+    "bert without a head": _stack(transformers.BertModel, **_STACK),
+}
+ALL = {**ENCODER_DECODERS, **DECODER_ONLY, **ENCODER_ONLY}
 
 
 def t5_depths(encoder: int, decoder: int) -> transformers.PreTrainedModel:

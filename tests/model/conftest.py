@@ -22,9 +22,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
     def make(name: str) -> Path:
         if name not in made:
-            factory = {**checkpoints.ENCODER_DECODERS, **checkpoints.DECODER_ONLY}[name]
             folder = tmp_path_factory.mktemp("checkpoint")
-            made[name] = checkpoints.save(factory, folder, eos=name not in checkpoints.DECODER_ONLY)
+            made[name] = checkpoints.save(
+                checkpoints.ALL[name],
+                folder,
+                bos=name in checkpoints.ENCODER_ONLY,
+                eos=name not in checkpoints.DECODER_ONLY,
+            )
         return made[name]
 
     return make

@@ -155,7 +155,7 @@ def test_that_noted_memory_grows_linearly_with_the_steps(fr_en: LanguageModel) -
     assert len(set(growth.tolist())) == 1
 
 
-@pytest.mark.parametrize("name", ["t5", "marian", "bart", "gpt2", "llama"])
+@pytest.mark.parametrize("name", ["t5", "marian", "bart", "gpt2", "llama", "mistral, sliding window"])
 def test_that_a_weight_is_the_softmax_of_what_is_said_of_it(
     checkpoint: Callable[[str], Path], name: str
 ) -> None:
@@ -169,7 +169,11 @@ def test_that_a_weight_is_the_softmax_of_what_is_said_of_it(
         cell = run.inspect(head, row, column)
         assert cell.weight == pytest.approx(weights[row, column], abs=1e-6)
         assert cell.raw_score == pytest.approx(float(cell.products.sum()), abs=1e-4)
-        assert cell.row_scores[column] == pytest.approx(cell.raw_score * cell.scaling + cell.bias, abs=1e-4)
+        if cell.masked:
+            assert cell.row_scores[column] == -np.inf
+        else:
+            score = cell.raw_score * cell.scaling + cell.bias
+            assert cell.row_scores[column] == pytest.approx(score, abs=1e-4)
         exponentials = np.exp(cell.row_scores.astype(np.float64) - cell.row_scores.max())
         np.testing.assert_allclose(exponentials / exponentials.sum(), weights[row], atol=1e-6)
         np.testing.assert_allclose(cell.output, weights[row] @ cell.values, atol=1e-5)

@@ -75,7 +75,7 @@ def test_that_greedy_stepping_of_random_checkpoints_equals_generate(
     assert run.token_ids == generated(model, source.ids, cache=cache, do_sample=False, max_new_tokens=24)
 
 
-@pytest.mark.parametrize("name", ["t5", "marian", "bart, forced end", "gpt2", "llama"])
+@pytest.mark.parametrize("name", ["t5", "marian", "bart, forced end", "gpt2", "llama", "gemma 2, soft cap"])
 @pytest.mark.parametrize(
     "params",
     [
@@ -125,7 +125,9 @@ def test_that_a_step_holds_the_logits_and_scores_that_generate_reports(fr_en: La
         assert step.rank == 0
 
 
-@pytest.mark.parametrize("name", ["t5", "marian", "bart", "gpt2", "llama"])
+@pytest.mark.parametrize(
+    "name", ["t5", "marian", "bart", "gpt2", "llama", "mistral, sliding window", "gemma 2, soft cap"]
+)
 def test_that_going_back_and_on_again_changes_nothing(checkpoint: Callable[[str], Path], name: str) -> None:
     lm = explorer.load(str(checkpoint(name)), device="cpu")
     params = SamplingParams(temperature=1.5, seed=4)
