@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,7 +153,10 @@ class ScaleBar(QWidget):
     def sizeHint(self) -> QSize:  # noqa: D102
         metrics = QFontMetricsF(self.theme.mono("small"))
         words = sum(metrics.horizontalAdvance(text) for text in (*self.ends, self._name()))
-        return QSize(round(words) + self.theme.space(4 + 16), round(metrics.height()) + 2)
+        # Gaps are rounded one by one, so that their sum is: a step more keeps the last digit whole.
+        return QSize(
+            math.ceil(words) + 4 * self.theme.space(1) + self.theme.space(17), round(metrics.height()) + 2
+        )
 
     def minimumSizeHint(self) -> QSize:  # noqa: D102
         return self.sizeHint()
