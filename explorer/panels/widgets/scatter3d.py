@@ -11,10 +11,11 @@ from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QResizeEvent, QWheelEv
 from PySide6.QtWidgets import QApplication, QPushButton, QWidget
 
 from explorer.core import picking
-from explorer.core.geometry import Camera, framing_distance
+from explorer.core.geometry import Camera, framing_distance, on_screen_angle
+from explorer.panels.widgets.cloud_view import Legend
 from explorer.panels.widgets.gl_canvas import GLCanvas, probe_opengl
 from explorer.panels.widgets.raster_canvas import RasterCanvas
-from explorer.panels.widgets.scatter_overlay import AxisName, Mark, ScatterOverlay, VectorPair
+from explorer.panels.widgets.scatter_overlay import AxisName, Mark, ScatterOverlay, Trail, VectorPair
 from explorer.theme import Theme
 
 # A slow renderer draws so many points while the camera moves, and all of them when it rests.
@@ -91,7 +92,7 @@ class Scatter3D(QWidget):
     def set_scene(
         self, points: npt.NDArray[np.float32], origin: npt.ArrayLike, axis_names: tuple[str, str, str]
     ) -> None:
-        """Show other points and go home.
+        """Show other points, and go home.
 
         Parameters
         ----------
@@ -134,6 +135,14 @@ class Scatter3D(QWidget):
     def set_pair(self, pair: VectorPair | None) -> None:
         """Draw two points as vectors from the origin, with the arc between them."""
         self._overlay.set_pair(pair)
+
+    def set_trails(self, trails: Sequence[Trail]) -> None:
+        """Draw lines through the scene."""
+        self._overlay.set_trails(trails)
+
+    def set_legend(self, legend: Legend | None) -> None:
+        """Say what the colours mean."""
+        self._overlay.set_legend(legend)
 
     def update_theme(self) -> None:
         """Colours or sizes changed."""
@@ -191,31 +200,44 @@ class Scatter3D(QWidget):
         near = min(self._camera.distance, self._home.distance * 0.45)
         self.fly_to(self._camera.looking_at(self._points[:, index], near))
 
-    def reveal(self, indices: Sequence[int]) -> None:
-        """Bring a point into view if it is not, or a pair and the origin into view and to a fair size."""
-        points = self._points[:, list(indices)].astype(np.float64)
-        if len(indices) == 2:
-            points = np.column_stack([points, self._origin])
+    def reveal(self, index: int) -> None:
+        """Bring a point into view if it is not."""
+        points = self._points[:, [index]].astype(np.float64)
+        if not self._in_view(points):
+            self.fly_to(self._camera.looking_at(points[:, 0]))
+
+    def reveal_pair(self, pair: VectorPair) -> None:
+        """Bring a pair and its origin into view and to a fair size, if they are not."""
+        points = np.array([pair.origin, *pair.tips], dtype=np.float64).T
+        x, y, _ = self._overlay.project(points)
+        size = max(float(np.ptp(x)), float(np.ptp(y))) if self._in_view(points) else 0.0
+        if size < LEAST_PAIR * min(self.width(), self.height()):
+            center = (points.max(axis=1) + points.min(axis=1)) / 2.0
+            radius = float(np.linalg.norm(points - center[:, None], axis=0).max())
+            self.fly_to(self._camera.looking_at(center, max(framing_distance(radius * 1.5), self._nearest)))
+
+    def _in_view(self, points: npt.NDArray[np.float64]) -> bool:
         x, y, _ = self._overlay.project(points)
         width, height = self.width(), self.height()
         with np.errstate(invalid="ignore"):
             inside = (x > INNER * width) & (x < (1 - INNER) * width)
             inside &= (y > INNER * height) & (y < (1 - INNER) * height)
-        if not inside.size:
-            return
-        if len(indices) == 1:
-            if not inside.all():
-                self.fly_to(self._camera.looking_at(points[:, 0]))
-            return
-        size = max(float(np.ptp(x)), float(np.ptp(y))) if inside.all() else 0.0
-        if size < LEAST_PAIR * min(width, height):
-            center = (points.max(axis=1) + points.min(axis=1)) / 2.0
-            radius = float(np.linalg.norm(points - center[:, None], axis=0).max())
-            self.fly_to(self._camera.looking_at(center, max(framing_distance(radius * 1.5), self._nearest)))
+        return bool(inside.all())
 
     def screen_positions(self, indices: Sequence[int]) -> npt.NDArray[np.float32]:
         """(3, n + 1) pixels and depth of the origin and of some points, as they are drawn now."""
         return self._overlay.project(np.column_stack([self._origin, self._points[:, list(indices)]]))
+
+    def on_screen_angle(self, pair: VectorPair) -> float:
+        """The angle of two vectors as it is drawn now, in degrees."""
+        spots = self._overlay.project(np.array([pair.origin, *pair.tips], dtype=np.float64).T)
+        origin, first, second = spots[:2].T
+        return on_screen_angle(origin, first, second)
+
+    def place_of(self, index: int) -> tuple[float, float, float]:
+        """Where a point lies in the scene."""
+        x, y, z = (float(value) for value in self._points[:, index])
+        return (x, y, z)
 
     @property
     def _nearest(self) -> float:
@@ -243,7 +265,7 @@ class Scatter3D(QWidget):
         """The point under a position of this widget: highlighted ones first, then all. O(N)."""
         marks = self._overlay.marks
         if marks:
-            seen = self._overlay.project(self._points[:, [mark.index for mark in marks]])
+            seen = self._overlay.project(self._overlay.places())
             reach = max(self._overlay.mark_radius(mark) for mark in marks) + 2.0
             hit = picking.nearest(seen, position.x(), position.y(), reach)
             if hit is not None:

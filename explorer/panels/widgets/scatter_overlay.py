@@ -8,18 +8,29 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtGui import (
+    QColor,
+    QFont,
+    QFontMetricsF,
+    QLinearGradient,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+)
 from PySide6.QtWidgets import QWidget
 
 from explorer.app.state import Emphasis
 from explorer.core.geometry import Camera, arc
+from explorer.panels.widgets.cloud_view import Legend
 from explorer.panels.widgets.label_layout import Box, place_labels
-from explorer.panels.widgets.piece_text import shorten
+from explorer.panels.widgets.piece_text import shorten, visible_text
 from explorer.theme import Theme
 
 LONGEST_LABEL = 24
+Place = tuple[float, float, float]
 # The angle's key among the labels; others are rows of the cloud.
-_ANGLE = -1
+_ANGLE, _ARROW = -1, -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,8 @@ class Mark:
         How strongly to draw it.
     pale : bool
         Whether it belongs to an older text than the one typed.
+    at : tuple of float or None
+        Where it is drawn; None for where the cloud has it.
     """
 
     index: int
@@ -45,15 +58,26 @@ class Mark:
     sides: tuple[str, ...]
     emphasis: Emphasis = Emphasis.NONE
     pale: bool = False
+    at: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VectorPair:
-    """Two vectors from one origin, with what is written at the arc between them."""
+    """Two vectors from one origin, the sides that colour them, and what is written at the arc between."""
 
-    first: int
-    second: int
+    origin: Place
+    tips: tuple[Place, Place]
+    sides: tuple[str, str]
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """A line through the scene: a token's way so far, or with ``arrow`` a sum of vectors."""
+
+    places: tuple[Place, ...]
+    side: str
+    arrow: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +118,9 @@ class ScatterOverlay(QWidget):
         self._axes: Sequence[AxisName] = ()
         self._marks: tuple[Mark, ...] = ()
         self._pair: VectorPair | None = None
+        self._trails: tuple[Trail, ...] = ()
+        self._legend: Legend | None = None
+        self._arrow_at: tuple[float, float] | None = None
         self._camera = Camera()
         self._reserved: tuple[Box, ...] = ()
         self._places: dict[int, int] = {}
@@ -111,6 +138,26 @@ class ScatterOverlay(QWidget):
         """Highlight these points, most important first."""
         self._marks = tuple(marks)
         self.update()
+
+    def set_trails(self, trails: Sequence[Trail]) -> None:
+        """Draw lines through the scene."""
+        self._trails = tuple(trails)
+        self.update()
+
+    def set_legend(self, legend: Legend | None) -> None:
+        """Say what the cloud's colours mean."""
+        self._legend = legend
+        self.update()
+
+    def places(self) -> npt.NDArray[np.float64]:
+        """(3, n) where the marks are."""
+        if not self._marks:
+            return np.empty((3, 0))
+        own = self._points[:, [mark.index for mark in self._marks]].astype(np.float64)
+        for column, mark in enumerate(self._marks):
+            if mark.at is not None:
+                own[:, column] = mark.at
+        return own
 
     def set_pair(self, pair: VectorPair | None) -> None:
         """Draw two vectors and the arc between them."""
@@ -145,14 +192,17 @@ class ScatterOverlay(QWidget):
         """Axes' names, vectors, points, labels, in this order."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        rows = [mark.index for mark in self._marks]
-        seen = self.project(self._points[:, rows])
+        seen = self.project(self.places())
         taken = [*self._reserved, *self._paint_axis_names(painter)]
-        self._angle_at = None
+        self._angle_at = self._arrow_at = None
+        if self._legend is not None:
+            taken.append(self._paint_legend(painter, self._legend))
+        for trail in self._trails:
+            self._paint_trail(painter, trail)
         if self._pair is not None:
             taken += self._paint_pair(painter, self._pair)
         # The strongest last, so that nothing covers it.
-        drawn = [i for i in range(len(rows)) if np.isfinite(seen[:2, i]).all()]
+        drawn = [i for i in range(len(self._marks)) if np.isfinite(seen[:2, i]).all()]
         for i in sorted(drawn, key=lambda i: (self._marks[i].emphasis, -seen[2, i])):
             self._paint_point(painter, self._marks[i], float(seen[0, i]), float(seen[1, i]))
         spots = [(self._marks[i], float(seen[0, i]), float(seen[1, i])) for i in drawn]
@@ -177,21 +227,20 @@ class ScatterOverlay(QWidget):
 
     def _paint_pair(self, painter: QPainter, pair: VectorPair) -> list[Box]:
         theme = self._theme
-        ends = self._points[:, [pair.first, pair.second]]
-        spots = self.project(np.column_stack([self._origin, ends]))[:2].T
+        corners = np.array([pair.origin, *pair.tips], dtype=np.float64).T
+        spots = self.project(corners)[:2].T
         if not np.isfinite(spots).all():
             return []
         origin, *tips = (QPointF(float(x), float(y)) for x, y in spots)
-        sides = {mark.index: mark.sides[0] for mark in self._marks}
-        for index, tip in zip((pair.first, pair.second), tips, strict=True):
-            color = theme.side_color(sides.get(index, "vocabulary"))
-            painter.setPen(QPen(color, max(2.0, theme.space(0.45)), c=Qt.PenCapStyle.RoundCap))
+        for side, tip in zip(pair.sides, tips, strict=True):
+            width = max(2.0, theme.space(0.45))
+            painter.setPen(QPen(theme.side_color(side), width, c=Qt.PenCapStyle.RoundCap))
             painter.drawLine(origin, tip)
         painter.setPen(QPen(theme.color("text"), max(1.5, theme.space(0.25))))
         painter.setBrush(theme.color("surface"))
         painter.drawEllipse(origin, theme.space(0.5), theme.space(0.5))
         boxes = [_around(origin, theme.space(0.7))]
-        curve = self.project(arc(self._origin, ends[:, 0], ends[:, 1]).T)[:2].T
+        curve = self.project(arc(*corners.T).T)[:2].T
         if not len(curve) or not np.isfinite(curve).all():
             return boxes
         painter.setPen(QPen(theme.color("selection"), max(2.5, theme.space(0.5))))
@@ -199,6 +248,76 @@ class ScatterOverlay(QWidget):
         middle = curve[len(curve) // 2]
         self._angle_at = (float(middle[0]), float(middle[1]))
         return boxes
+
+    def _paint_trail(self, painter: QPainter, trail: Trail) -> None:
+        theme = self._theme
+        spots = self.project(np.array(trail.places, dtype=np.float64).T)[:2].T
+        if len(spots) < 2 or not np.isfinite(spots).all():
+            return
+        line = QPolygonF([QPointF(float(x), float(y)) for x, y in spots])
+        color = theme.color("selection") if trail.arrow else theme.side_color(trail.side)
+        if not trail.arrow:
+            color.setAlpha(130)
+        painter.setPen(QPen(color, max(1.5, theme.space(0.45 if trail.arrow else 0.3))))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawPolyline(line)
+        if trail.arrow:
+            self._arrow_at = (float(spots[-1][0]), float(spots[-1][1]))
+            self._paint_head(painter, spots[-2], spots[-1])
+
+    def _paint_head(
+        self, painter: QPainter, start: npt.NDArray[np.float32], tip: npt.NDArray[np.float32]
+    ) -> None:
+        along = tip - start
+        length = float(np.hypot(*along))
+        if length < 1.0:
+            return
+        along, size = along / length, self._theme.space(1.8)
+        across = np.array([-along[1], along[0]])
+        back = tip - size * along
+        corners = np.array([tip, back + 0.45 * size * across, back - 0.45 * size * across])
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._theme.color("selection"))
+        painter.drawPolygon(QPolygonF([QPointF(float(x), float(y)) for x, y in corners]))
+
+    def _paint_legend(self, painter: QPainter, legend: Legend) -> Box:
+        """In the lower left corner: names with their colours, or a ramp with its ends."""
+        theme = self._theme
+        font = theme.prose("small")
+        metrics = QFontMetricsF(font)
+        row, pad = metrics.height(), theme.space(0.8)
+        painter.setFont(font)
+        lines = [name for name, _ in legend.named] or [legend.title]
+        ramp = 0.0 if legend.named else float(theme.space(16))
+        texts = lines if legend.named else [legend.title, f"{legend.low}   {legend.high}"]
+        width = max(ramp, max(metrics.horizontalAdvance(text) for text in texts) + row) + 2 * pad
+        height = row * (len(lines) if legend.named else 2.6) + pad
+        box = QRectF(0, self.height() - height - 2, width, height)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.color("surface", 215))
+        painter.drawRoundedRect(box, 4, 4)
+        x, y = box.left() + pad, box.top() + pad / 2
+        if legend.named:
+            for name, color in legend.named:
+                painter.setPen(Qt.PenStyle.NoPen)
+                painter.setBrush(QColor(color))
+                painter.drawEllipse(QPointF(x + row * 0.3, y + row / 2), row * 0.27, row * 0.27)
+                painter.setPen(theme.color("text"))
+                painter.drawText(QPointF(x + row * 0.9, y + metrics.ascent()), name)
+                y += row
+        else:
+            painter.setPen(theme.color("text"))
+            painter.drawText(QPointF(x, y + metrics.ascent()), legend.title)
+            bar = QRectF(x, y + row, width - 2 * pad, row * 0.5)
+            gradient = QLinearGradient(bar.topLeft(), bar.topRight())
+            for place, color in zip(np.linspace(0, 1, len(legend.ramp)), legend.ramp, strict=True):
+                gradient.setColorAt(float(place), QColor(color))
+            painter.fillRect(bar, gradient)
+            ends = QRectF(x, bar.bottom(), bar.width(), row)
+            painter.setPen(theme.color("muted"))
+            painter.drawText(ends, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, legend.low)
+            painter.drawText(ends, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, legend.high)
+        return (box.left(), box.top(), box.right(), box.bottom())
 
     def _paint_point(self, painter: QPainter, mark: Mark, x: float, y: float) -> None:
         theme = self._theme
@@ -266,6 +385,11 @@ class ScatterOverlay(QWidget):
             at = sum(1 for mark, _, _ in spots if mark.emphasis >= Emphasis.HOVERED)
             font, color = theme.mono("title", bold=True), theme.color("selection")
             labels.insert(at, _Label(_ANGLE, self._pair.text, *self._angle_at, 2.0, font, color))
+        for trail in self._trails:
+            if trail.arrow and self._arrow_at is not None:
+                font, color = theme.mono("body", bold=True), theme.color("selection")
+                text = shorten(visible_text(trail.arrow), 2 * LONGEST_LABEL)
+                labels.insert(0, _Label(_ARROW, text, *self._arrow_at, 4.0, font, color))
         return labels
 
     def _label_color(self, mark: Mark) -> QColor:

@@ -1,0 +1,163 @@
+"""The tools under the embedding picture: angle, neighbours, sums of words, cosine matrix, layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
+
+from explorer.app.state import Emphasis
+from explorer.core.vectors import VECTOR_MODES
+from explorer.panels.widgets.cosine_grid import CosineGrid
+from explorer.panels.widgets.layer_player import LayerPlayer
+from explorer.panels.widgets.pair_card import PairCard
+from explorer.panels.widgets.segmented import Segmented
+from explorer.panels.widgets.token_chips import TokenChips
+from explorer.theme import Theme
+
+TOOLS = ("angle", "nearest", "sums", "matrix", "layers")
+_TOOL_TIPS = (
+    "Two tokens as vectors, and the angle between them",
+    "The nearest tokens of the whole vocabulary",
+    "Add and subtract words: king - man + woman",
+    "Every token of the sentence compared with every other",
+    "The sentence's vectors after every layer",
+)
+_MODE_TIPS = (
+    "The vectors as the model has them, from the zero vector",
+    "From the vocabulary's mean: takes off what all tokens have in common, so that angles spread",
+    "Each vector at length 1: the angle stays, the dot product becomes the cosine",
+)
+METRICS = ("cosine", "distance")
+NO_PAIR = "Click a token, then Ctrl-click another: their true angle in the full space is measured here."
+
+
+class EmbeddingTools(QWidget):
+    """One tool at a time; which one is chosen by a row of buttons.
+
+    Signals
+    -------
+    tool_changed
+        Another tool is on show.
+    """
+
+    tool_changed = Signal()
+
+    def __init__(
+        self, theme: Theme, emphasis: Callable[[int], Emphasis], parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._tool = TOOLS[0]
+        self._compact = False
+        self.tabs = Segmented(theme, "embedding_tool", self)
+        self.tabs.set_names(TOOLS, _TOOL_TIPS)
+        self.card = PairCard(theme, self)
+        self.modes = Segmented(theme, "vector_mode", self)
+        self.modes.set_names(VECTOR_MODES, _MODE_TIPS)
+        self.metrics = Segmented(theme, "metric", self)
+        self.metrics.set_names(METRICS, ("Largest cosine first", "Smallest Euclidean distance first"))
+        self.no_pair = QLabel(NO_PAIR, self)
+        self.no_pair.setProperty("role", "muted")
+        self.no_pair.setWordWrap(True)
+        self.nearest = TokenChips(theme, emphasis, self)
+        self.nearest.setObjectName("nearest_chips")
+        self.sum_field = QLineEdit(self)
+        self.sum_field.setObjectName("sum_field")
+        self.sum_field.setPlaceholderText("king - man + woman")
+        self.sum_field.setAccessibleName("Words to add and subtract")
+        self.sum_field.setToolTip(
+            "Words that are single tokens, with + and - between spaces. Enter computes."
+        )
+        self.sums = TokenChips(theme, emphasis, self)
+        self.sums.setObjectName("sum_chips")
+        self.grid = CosineGrid(theme, self)
+        self.player = LayerPlayer(theme, self)
+        self.stage_reading = QLabel(self)
+        self.stage_reading.setObjectName("stage_reading")
+        self.stage_reading.setTextFormat(Qt.TextFormat.PlainText)
+        self.stage_reading.setWordWrap(True)
+        self._pages = {
+            "angle": self._page(self.card, self.no_pair),
+            "nearest": self._page(self.nearest),
+            "sums": self._page(self.sum_field, self.sums),
+            "matrix": self._page(self.grid),
+            "layers": self._page(self.player, self.stage_reading),
+        }
+        self._row = QHBoxLayout()
+        self._row.addWidget(self.tabs)
+        self._row.addStretch(1)
+        self._row.addWidget(self.modes)
+        self._row.addWidget(self.metrics)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.addLayout(self._row)
+        for page in self._pages.values():
+            self._column.addWidget(page)
+        self.tabs.chosen.connect(self.set_tool)
+        self.metrics.set_current(METRICS[0])
+        self.set_pair_shown(False)
+        self._update_pages()
+
+    @property
+    def tool(self) -> str:
+        """The tool on show, one of `TOOLS`."""
+        return self._tool
+
+    def set_tool(self, tool: str) -> None:
+        """Show another tool."""
+        self.tabs.set_current(tool)
+        if tool != self._tool:
+            self._tool = tool
+            self._update_pages()
+            self.tool_changed.emit()
+
+    def set_pair_shown(self, shown: bool) -> None:
+        """With a pair the card, without one the sentence that says how to pick one."""
+        self.card.setVisible(shown)
+        self.no_pair.setVisible(not shown)
+
+    def set_compact(self, compact: bool) -> None:
+        """In a low panel the tools give their room to the picture; the card keeps its figures."""
+        self.card.set_compact(compact)
+        self.tabs.setVisible(not compact)
+        if compact:
+            self.set_tool(TOOLS[0])
+        self._compact = compact
+        self._update_pages()
+
+    def update_theme(self) -> None:
+        """Colours or sizes changed."""
+        for row in (self.tabs, self.modes, self.metrics):
+            row.update_theme()
+        for chips in (self.nearest, self.sums):
+            chips.update_theme()
+        self.sum_field.setFont(self._theme.mono())
+        self.stage_reading.setFont(self._theme.mono())
+        self._column.setSpacing(self._theme.space(0.8))
+        self.card.updateGeometry()
+        self.update()
+
+    def _page(self, *widgets: QWidget) -> QWidget:
+        page = QWidget(self)
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in widgets:
+            column.addWidget(widget)
+        return page
+
+    def _update_pages(self) -> None:
+        self.tabs.set_current(self._tool)
+        for name, page in self._pages.items():
+            page.setVisible(name == self._tool)
+        # A matrix takes what room there is; the other tools only what they need.
+        large = self._tool == "matrix"
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        if large:
+            policy.setVerticalPolicy(QSizePolicy.Policy.Expanding)
+            policy.setVerticalStretch(1)
+        self.setSizePolicy(policy)
+        self.modes.setVisible(self._tool == "angle" and not self._compact)
+        self.metrics.setVisible(self._tool == "nearest" and not self._compact)
+        self.updateGeometry()
