@@ -23,6 +23,7 @@ CutName = Literal["top_k", "top_p", "min_p", "typical_p"]
 
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 _LARGEST = float(np.finfo(np.float32).max)
+_BLOCK = 512
 
 
 class LogitsError(ValueError):
@@ -298,7 +299,7 @@ class RankedLogits:
             or not ((self.previous_ids >= 0) & (self.previous_ids < values.size)).all()
         ):
             raise ValueError(f"previous_ids must be one sequence of token IDs from 0 to {values.size - 1}.")
-        self.order: npt.NDArray[np.int64] = np.argsort(values, kind="stable")[::-1]
+        self.order: npt.NDArray[np.int64] = _descending_order(values)
         self.sorted_logits: FloatArray = values[self.order]
         self._scaled: tuple[float, FloatArray, FloatArray, float] | None = None
         self._penalised: tuple[tuple[float | None, int | None], RankedLogits] | None = None
@@ -345,7 +346,8 @@ class RankedLogits:
         if self._scaled is None or self._scaled[0] != temperature:
             scores = self._tempered(temperature)
             with np.errstate(over="ignore"):
-                exponentials = np.exp(scores - scores[0])
+                exponentials = scores - scores[0]
+                np.exp(exponentials, out=exponentials)
             self._scaled = (temperature, scores, exponentials, float(exponentials.sum(dtype=np.float64)))
         return self._scaled[1:]
 
@@ -392,6 +394,20 @@ class RankedLogits:
         _, exponentials, total = self._exponentials(1.0)
         mass_cut = max(0.0, 1.0 - float(exponentials[rank]) / total)
         return Distribution(self, params, rank, rank + 1, np.ones(1, dtype=np.float32), mass_cut)
+
+
+def _descending_order(values: FloatArray) -> npt.NDArray[np.int64]:
+    """Indices (V,) of ``values`` from the largest down, of equal ones the higher index first.
+
+    A value's bits, made to sort like the value, above its index in one integer: integers are sorted
+    several times as fast as a stable argsort of floats.
+    """
+    bits = (values + np.float32(0.0)).view(np.uint32)  # -0.0 becomes 0.0, its equal
+    negative = bits >> 31 == 1
+    ascending = np.where(negative, ~bits, bits | np.uint32(1 << 31))
+    keys = ascending.astype(np.uint64) << np.uint64(32) | np.arange(values.size, dtype=np.uint64)
+    keys.sort()
+    return (keys[::-1] & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def _own_float32(logits: Any) -> FloatArray:
@@ -459,8 +475,15 @@ def _end_by_top_p(exponentials: FloatArray, end: int, top_p: float) -> int:
     kept = exponentials[:end]
     probabilities = kept / np.float32(kept.sum(dtype=np.float64))
     # TopPLogitsWarper sums from the least likely up and drops while the sum is <= 1 - p, in float32.
-    tail = np.cumsum(probabilities[::-1], dtype=np.float64).astype(np.float32)
-    dropped = int(np.searchsorted(tail, np.float32(1.0 - top_p), side="right"))
+    ascending, limit = probabilities[::-1], np.float32(1.0 - top_p)
+    # Whole blocks first: a running sum over every token costs ten times as much as sums of blocks do.
+    blocks = end // _BLOCK
+    sums = np.cumsum(ascending[: blocks * _BLOCK].reshape(blocks, _BLOCK).sum(axis=1, dtype=np.float64))
+    gone = int(np.searchsorted(sums.astype(np.float32), limit, side="right"))
+    before = sums[gone - 1] if gone else 0.0
+    next_block = ascending[gone * _BLOCK : (gone + 1) * _BLOCK]
+    tail = (before + np.cumsum(next_block, dtype=np.float64)).astype(np.float32)
+    dropped = gone * _BLOCK + int(np.searchsorted(tail, limit, side="right"))
     return max(1, end - dropped)
 
 

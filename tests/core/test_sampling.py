@@ -481,3 +481,25 @@ def test_that_each_cut_states_what_it_left_over() -> None:
 )
 def test_that_a_summary_names_what_is_in_force(params: SamplingParams, says: str) -> None:
     assert params.summary == says
+
+
+@pytest.mark.parametrize("count", [1, 7, 3000])
+def test_that_equal_logits_rank_by_id_the_higher_first(count: int) -> None:
+    rng = np.random.default_rng(count)
+    logits = rng.normal(0.0, 2.0, count).astype(np.float32).round(1)
+    logits[::5], logits[1::5] = 0.0, -0.0
+    logits[2::7] = -np.inf
+    logits[3::11] = np.finfo(np.float32).tiny / 4
+    logits[0] = 1.0
+    expected = np.lexsort((-np.arange(count), -logits.astype(np.float64)))
+    assert (RankedLogits(logits).order == expected).all()
+
+
+@pytest.mark.parametrize("top_p", [0.0, 1e-6, 0.1, 0.5, 0.9, 0.999, 0.9999999])
+@pytest.mark.parametrize("count", [511, 512, 513, 5000])
+def test_that_top_p_summed_in_blocks_stops_where_one_running_sum_does(count: int, top_p: float) -> None:
+    logits = np.random.default_rng(count).normal(0.0, 3.0, count).astype(np.float32)
+    ranked = RankedLogits(logits)
+    tail = np.cumsum(ranked.unshaped.rank_probabilities[::-1], dtype=np.float64).astype(np.float32)
+    expected = max(1, count - int((tail <= np.float32(1.0 - top_p)).sum()))
+    assert ranked.distribution(SamplingParams(top_p=top_p)).kept_count == expected
