@@ -146,10 +146,13 @@ class EmbeddingPanel(Panel):
             if row != column:
                 self.state.select(refs[column], extend=True)
 
-    def _on_tool_changed(self) -> None:
+    def _on_tool_changed(self, before: str) -> None:
+        if before == "layers":
+            self.scatter.go_home()
         self._request_what_the_tool_shows()
         self._update_marks()
         self._update_pair()
+        self._reveal_path()
 
     def _on_stage_moved(self, stage: float) -> None:
         self._update_marks()
@@ -352,6 +355,13 @@ class EmbeddingPanel(Panel):
         if self.tools.tool == "layers":
             self._update_marks()
             self._update_pair()
+            self._reveal_path()
+
+    def _reveal_path(self) -> None:
+        """Layers carry tokens farther out than the vocabulary lies: see to it that all of the way is seen."""
+        path, axes = self.state.vectors.path, self._axes
+        if self._on_layers and path is not None and axes is not None:
+            self.scatter.reveal_places(axes.place(path.coordinates).reshape(-1, 3))
 
     # -- the pair -----------------------------------------------------------------------------------------
 

@@ -1,26 +1,33 @@
 from __future__ import annotations
 
+import csv
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QGuiApplication, QWheelEvent
+from PySide6.QtGui import QGuiApplication, QImage, QWheelEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QPushButton
 from pytestqt.qtbot import QtBot
 
 from explorer.app.state import AppState, Emphasis
 from explorer.core import geometry
 from explorer.core.records import PairReading
 from explorer.core.selection import Selection, TokenRef
+from explorer.core.token_kinds import KINDS
+from explorer.core.vectors import Arithmetic, CosineMatrix, Neighbourhood, TokenPath
 from explorer.panels.embedding_panel import EmbeddingPanel
+from explorer.panels.widgets import cloud_export
+from explorer.panels.widgets.cloud_view import cloud_colors
+from explorer.panels.widgets.embedding_tools import TOOLS
 from explorer.panels.widgets.label_layout import place_labels
 from explorer.panels.widgets.raster_canvas import splat
 from explorer.panels.widgets.scatter3d import Scatter3D
 from explorer.panels.widgets.scatter_overlay import Mark
 from explorer.theme import DARK, Theme
-from tests.support import TEXT, fill, make_cloud, make_model
+from tests.support import TEXT, fill, make_cloud, make_model, make_run
 
 LEFT = Qt.MouseButton.LeftButton
 CONTROL = Qt.KeyboardModifier.ControlModifier
@@ -346,3 +353,196 @@ def test_that_without_opengl_points_are_drawn_where_they_are_picked(qtbot: QtBot
         color = picture.pixelColor(where * picture.devicePixelRatio())
         assert getattr(color, channel)() > 200
         assert scatter.point_at(QPointF(where)) == index
+
+
+# -- the tools under the picture ----------------------------------------------------------------------
+
+
+def make_neighbourhood(token_id: int) -> Neighbourhood:
+    ranked = tuple((i, 0.9 - i / 10_000) for i in range(100, 112))
+    far = tuple((i, 0.5 + i / 10_000) for i in range(200, 212))
+    cosines = np.linspace(-1, 1, 8000, dtype=np.float32)
+    return Neighbourhood(token_id, ranked, far, cosines)
+
+
+def make_path(state: AppState) -> TokenPath:
+    refs = state.refs()
+    vectors = np.random.default_rng(5).normal(size=(3, len(refs), 16))
+    gram = vectors @ vectors.transpose(0, 2, 1)
+    coordinates = vectors[:, :, :3].astype(np.float32) * 0.2
+    assert state.run is not None
+    stages = ("input embedding", "plus position", "after encoder layer 0")
+    return TokenPath(refs, stages, coordinates, gram, 16.0, ("Scaled by 16.",), state.run.run_id)
+
+
+def press(qtbot: QtBot, button: QPushButton) -> None:
+    qtbot.mouseClick(button, LEFT)
+
+
+def test_that_centred_vectors_start_at_the_mean(qtbot: QtBot, panel: EmbeddingPanel, state: AppState) -> None:
+    state.set_selection(Selection(TokenRef("source", 3), TokenRef("generated", 3)))
+    press(qtbot, panel.tools.modes.button("centred"))
+    assert state.vectors.mode == "centred"
+    assert panel.scatter.pair is not None
+    assert panel.scatter.pair.origin == (0.0, 0.0, 0.0)
+    assert panel.tools.card.text is not None
+    assert "mean" in panel.tools.card.text.reason
+    press(qtbot, panel.tools.modes.button("normalised"))
+    assert state.cloud is not None
+    assert panel.scatter.pair.origin == pytest.approx(state.cloud.origin)
+    drawn = np.array(panel.scatter.pair.tips[0]) - state.cloud.origin
+    whole = state.cloud.coordinates[5120, :3] - state.cloud.origin
+    assert drawn == pytest.approx(whole / state.cloud.norms[5120], abs=1e-6)
+
+
+def test_that_neighbours_are_listed_labelled_and_selected_by_a_click(
+    qtbot: QtBot, panel: EmbeddingPanel, state: AppState
+) -> None:
+    state.select(TokenRef("source", 3))
+    press(qtbot, panel.tools.tabs.button("nearest"))
+    state.vectors.set_neighbourhood(make_neighbourhood(5120))
+    chips = panel.tools.nearest
+    assert chips.token_ids[:3] == (100, 101, 102)
+    assert {100, 101, 102} <= {m.index for m in panel.scatter.marks}
+    press(qtbot, panel.tools.metrics.button("distance"))
+    assert chips.token_ids[:3] == (200, 201, 202)
+    spot_of_chip = chips.chip_center(201).toPoint()
+    qtbot.mouseMove(chips, spot_of_chip)
+    qtbot.waitUntil(lambda: state.hover == TokenRef("vocabulary", 201))
+    qtbot.mouseClick(chips, LEFT, pos=spot_of_chip)
+    assert state.selection == Selection(TokenRef("vocabulary", 201))
+
+
+def test_that_a_sum_of_words_is_asked_for_drawn_and_offered_as_an_axis(
+    qtbot: QtBot, panel: EmbeddingPanel, state: AppState
+) -> None:
+    press(qtbot, panel.tools.tabs.button("sums"))
+    qtbot.keyClicks(panel.tools.sum_field, "king - man")
+    with qtbot.waitSignal(state.vectors.arithmetic_requested) as asked:
+        qtbot.keyClick(panel.tools.sum_field, Qt.Key.Key_Return)
+    assert asked.args == ["king - man"]
+    along = np.linspace(-1, 1, 8000, dtype=np.float32)
+    target = np.array([0.2, 0.1, 0.0], dtype=np.float32)
+    state.vectors.set_arithmetic(Arithmetic("king - man", (7,), (8,), ((9, 0.5),), target, along, 0.1, 0.02))
+    assert panel.tools.sums.token_ids == (9,)
+    (trail,) = panel.scatter.trails
+    assert trail.arrow == "king - man"
+    assert trail.places[1] == pytest.approx(tuple(target))
+    panel.menu.axis_chosen.emit(0, -1)
+    assert "one axis is built from words" in panel.facts
+    assert panel.scatter.place_of(0)[0] == pytest.approx(-1.0)
+    assert panel.scatter.trails == ()
+
+
+def test_that_other_components_can_be_the_axes(panel: EmbeddingPanel, state: AppState) -> None:
+    assert state.cloud is not None
+    panel.menu.axis_chosen.emit(1, 0)
+    assert panel.scatter.place_of(17)[1] == pytest.approx(float(state.cloud.coordinates[17, 0]))
+    # The same axis twice explains nothing more.
+    assert "explain 4.1 % of variance" in panel.facts
+
+
+@pytest.mark.parametrize("mode", ["kind", "token ID", "norm", "cosine", "plain"])
+def test_that_every_colouring_is_drawn_in_both_schemes(
+    panel: EmbeddingPanel, state: AppState, theme: Theme, mode: str
+) -> None:
+    assert state.cloud is not None
+    kinds = (np.arange(8000) % len(KINDS)).astype(np.uint8)
+    state.set_cloud(dataclasses.replace(state.cloud, kinds=kinds))
+    state.vectors.set_neighbourhood(make_neighbourhood(5120))
+    for scheme in ("light", "dark"):
+        theme.set_scheme(scheme)  # type: ignore[arg-type]
+        panel.menu.color_chosen.emit(mode)
+        colors, legend = cloud_colors(state.cloud, mode, theme, state.vectors.neighbourhood)  # type: ignore[arg-type]
+        assert colors.shape == (8000, 4)
+        assert (legend is None) == (mode == "plain")
+        panel.grab()
+
+
+def test_that_the_matrix_compares_the_sentence_and_a_click_picks_the_pair(
+    qtbot: QtBot, panel: EmbeddingPanel, state: AppState
+) -> None:
+    with qtbot.waitSignal(state.vectors.matrix_requested) as asked:
+        press(qtbot, panel.tools.tabs.button("matrix"))
+    ids = tuple(state.token_id(ref) for ref in state.refs())
+    assert asked.args == [ids]
+    state.vectors.set_matrix(CosineMatrix(ids, np.eye(len(ids))))  # type: ignore[arg-type]
+    panel.grab()
+    qtbot.mouseClick(panel.tools.grid, LEFT, pos=panel.tools.grid.cell_center(3, 11).toPoint())
+    assert state.selection == Selection(TokenRef("source", 3), TokenRef("generated", 3))
+
+
+def test_that_tokens_move_through_the_layers_and_are_measured_there(
+    qtbot: QtBot, panel: EmbeddingPanel, state: AppState
+) -> None:
+    with qtbot.waitSignal(state.vectors.path_requested):
+        press(qtbot, panel.tools.tabs.button("layers"))
+    path = make_path(state)
+    state.vectors.set_path(path)
+    settle(qtbot, panel)
+    state.set_selection(Selection(TokenRef("source", 3), TokenRef("generated", 3)))
+    player = panel.tools.player
+    player.slider.setValue(200)
+    assert "after encoder layer 0" in player.stage_label.text()
+    first = path.refs.index(TokenRef("source", 3))
+    drawn = next(m for m in panel.scatter.marks if m.index == 5120)
+    assert drawn.at == pytest.approx(path.coordinates[2, first])
+    assert len(panel.scatter.trails[first].places) == 3
+    expected = path.pair(2, first, path.refs.index(TokenRef("generated", 3)), (5120, 2210))
+    assert f"{expected.angle_degrees:.1f}°" in panel.tools.stage_reading.text()
+    player.slider.setValue(150)
+    halfway = (path.coordinates[1, first] + path.coordinates[2, first]) / 2
+    drawn = next(m for m in panel.scatter.marks if m.index == 5120)
+    assert drawn.at == pytest.approx(halfway, abs=1e-6)
+    panel.grab()
+
+
+def test_that_a_path_of_an_older_run_is_not_shown(panel: EmbeddingPanel, state: AppState) -> None:
+    panel.tools.set_tool("layers")
+    state.vectors.set_path(make_path(state))
+    assert panel.tools.player.slider.isEnabled()
+    state.set_run(make_run(2, run_id=99))
+    assert not panel.tools.player.slider.isEnabled()
+
+
+def test_that_searching_finds_and_goes_there(qtbot: QtBot, panel: EmbeddingPanel, state: AppState) -> None:
+    qtbot.keyClicks(panel.search, "piece4321")
+    qtbot.waitUntil(lambda: panel.search.results.isVisible())
+    assert "4321" in panel.search.results.item(0).text()
+    qtbot.keyClick(panel.search, Qt.Key.Key_Return)
+    assert state.selection == Selection(TokenRef("vocabulary", 4321))
+    settle(qtbot, panel)
+    assert panel.scatter.camera.center == pytest.approx(panel.scatter.place_of(4321), abs=1e-4)
+    panel.search.clear()
+    qtbot.keyClicks(panel.search, "/piece(/")
+    qtbot.waitUntil(lambda: panel.search.results.isVisible())
+    assert "no regular expression" in panel.search.results.item(0).text()
+
+
+def test_that_the_picture_and_the_numbers_can_be_saved(
+    panel: EmbeddingPanel, state: AppState, tmp_path: Path
+) -> None:
+    cloud = state.cloud
+    assert cloud is not None
+    cloud_export.save_picture(panel.scatter, tmp_path / "a.png")
+    assert not QImage(str(tmp_path / "a.png")).isNull()
+    cloud_export.save_cloud(cloud, tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as saved:
+        assert np.array_equal(saved["coordinates"], cloud.coordinates)
+        assert saved["pieces"][5120] == "apprentissage"
+    cloud_export.save_cloud(cloud, tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["token_id", "piece", "norm", "pc1", "pc2", "pc3"]
+    assert np.float32(rows[5121][3]) == cloud.coordinates[5120, 0]
+    cloud_export.save_neighbours(make_neighbourhood(5120), cloud.pieces, tmp_path / "n.csv")
+    assert len((tmp_path / "n.csv").read_text(encoding="utf-8").splitlines()) == 25
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_that_no_tool_makes_the_panel_wider_than_a_dock(
+    qtbot: QtBot, panel: EmbeddingPanel, state: AppState, tool: str
+) -> None:
+    state.set_selection(Selection(TokenRef("source", 3), TokenRef("generated", 3)))
+    panel.tools.set_tool(tool)
+    assert panel.minimumSizeHint().width() <= 380

@@ -106,9 +106,11 @@ class CosineGrid(QWidget):
 
     def _caption(self) -> str:
         if self._over is None:
-            return "cosine in the full space, 0 pale to 1 dark"
+            return "cosine: the stronger, the nearer to 1"
         row, column = self._over
-        return f"{self._labels[row]} · {self._labels[column]}  {self._cosines[row, column]:.4f}"
+        cosine = self._cosines[row, column]
+        value = "no direction" if np.isnan(cosine) else f"{cosine:.4f}"
+        return f"{self._labels[row]} · {self._labels[column]}  {value}"
 
     def _paint_cell(
         self, painter: QPainter, row: int, column: int, table: npt.NDArray[np.uint8], metrics: QFontMetricsF

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
 from explorer.app.state import Emphasis
 from explorer.core.vectors import VECTOR_MODES
@@ -14,6 +14,7 @@ from explorer.panels.widgets.layer_player import LayerPlayer
 from explorer.panels.widgets.pair_card import PairCard
 from explorer.panels.widgets.segmented import Segmented
 from explorer.panels.widgets.token_chips import TokenChips
+from explorer.panels.widgets.wrapping_layout import WrappingLayout
 from explorer.theme import Theme
 
 TOOLS = ("angle", "nearest", "sums", "matrix", "layers")
@@ -38,11 +39,11 @@ class EmbeddingTools(QWidget):
 
     Signals
     -------
-    tool_changed
-        Another tool is on show.
+    tool_changed : str
+        Another tool is on show than the one named.
     """
 
-    tool_changed = Signal()
+    tool_changed = Signal(str)
 
     def __init__(
         self, theme: Theme, emphasis: Callable[[int], Emphasis], parent: QWidget | None = None
@@ -85,9 +86,8 @@ class EmbeddingTools(QWidget):
             "matrix": self._page(self.grid),
             "layers": self._page(self.player, self.stage_reading),
         }
-        self._row = QHBoxLayout()
+        self._row = WrappingLayout()
         self._row.addWidget(self.tabs)
-        self._row.addStretch(1)
         self._row.addWidget(self.modes)
         self._row.addWidget(self.metrics)
         self._column = QVBoxLayout(self)
@@ -109,9 +109,9 @@ class EmbeddingTools(QWidget):
         """Show another tool."""
         self.tabs.set_current(tool)
         if tool != self._tool:
-            self._tool = tool
+            before, self._tool = self._tool, tool
             self._update_pages()
-            self.tool_changed.emit()
+            self.tool_changed.emit(before)
 
     def set_pair_shown(self, shown: bool) -> None:
         """With a pair the card, without one the sentence that says how to pick one."""
@@ -135,6 +135,7 @@ class EmbeddingTools(QWidget):
             chips.update_theme()
         self.sum_field.setFont(self._theme.mono())
         self.stage_reading.setFont(self._theme.mono())
+        self._row.setSpacing(self._theme.space(0.8))
         self._column.setSpacing(self._theme.space(0.8))
         self.card.updateGeometry()
         self.update()

@@ -185,6 +185,16 @@ class Scatter3D(QWidget):
         """The highlighted points."""
         return self._overlay.marks
 
+    @property
+    def pair(self) -> VectorPair | None:
+        """The two vectors that are drawn."""
+        return self._overlay.pair
+
+    @property
+    def trails(self) -> tuple[Trail, ...]:
+        """The lines that are drawn."""
+        return self._overlay.trails
+
     def go_home(self) -> None:
         """Fly back to where the whole cloud is seen."""
         self.fly_to(self._home)
@@ -206,15 +216,19 @@ class Scatter3D(QWidget):
         if not self._in_view(points):
             self.fly_to(self._camera.looking_at(points[:, 0]))
 
-    def reveal_pair(self, pair: VectorPair) -> None:
-        """Bring a pair and its origin into view and to a fair size, if they are not."""
-        points = np.array([pair.origin, *pair.tips], dtype=np.float64).T
+    def reveal_places(self, places: npt.ArrayLike, *, least: float = 0.0, room: float = 1.1) -> None:
+        """Bring (n, 3) places into view, and to ``least`` of the shorter side, with ``room`` around them."""
+        points = np.asarray(places, dtype=np.float64).T
         x, y, _ = self._overlay.project(points)
-        size = max(float(np.ptp(x)), float(np.ptp(y))) if self._in_view(points) else 0.0
-        if size < LEAST_PAIR * min(self.width(), self.height()):
+        size = max(float(np.ptp(x)), float(np.ptp(y))) if self._in_view(points) else -1.0
+        if size < least * min(self.width(), self.height()):
             center = (points.max(axis=1) + points.min(axis=1)) / 2.0
             radius = float(np.linalg.norm(points - center[:, None], axis=0).max())
-            self.fly_to(self._camera.looking_at(center, max(framing_distance(radius * 1.5), self._nearest)))
+            self.fly_to(self._camera.looking_at(center, max(framing_distance(radius * room), self._nearest)))
+
+    def reveal_pair(self, pair: VectorPair) -> None:
+        """Bring a pair and its origin into view and to a fair size, if they are not."""
+        self.reveal_places([pair.origin, *pair.tips], least=LEAST_PAIR, room=1.5)
 
     def _in_view(self, points: npt.NDArray[np.float64]) -> bool:
         x, y, _ = self._overlay.project(points)

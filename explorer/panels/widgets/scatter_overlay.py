@@ -179,6 +179,16 @@ class ScatterOverlay(QWidget):
         """The highlighted points."""
         return self._marks
 
+    @property
+    def pair(self) -> VectorPair | None:
+        """The two vectors that are drawn."""
+        return self._pair
+
+    @property
+    def trails(self) -> tuple[Trail, ...]:
+        """The lines that are drawn."""
+        return self._trails
+
     def mark_radius(self, mark: Mark) -> float:
         """How large a mark is drawn, in pixels."""
         steps = {Emphasis.SELECTED: 1.35, Emphasis.HOVERED: 1.15}.get(mark.emphasis, 0.85)
