@@ -14,8 +14,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from collections.abc import Iterator
 
 import pytest
-from PySide6.QtCore import QCoreApplication, QEvent, Qt
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import QCoreApplication, QEvent, QPoint, Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QWidget
+from pytestqt.qtbot import QtBot
 
 from explorer.app.state import AppState
 from explorer.theme import Theme
@@ -39,3 +41,15 @@ def state(qapp: QApplication) -> Iterator[AppState]:
     state = AppState()
     yield state
     state.deleteLater()
+
+
+@pytest.fixture(autouse=True)
+def _pointer_without_the_x_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deliver pointer moves at once: Qt's own move for widgets asks the X server, which answers when it likes."""
+
+    def move(widget: QWidget, pos: QPoint | None = None, delay: int = -1) -> None:
+        window = widget.window()
+        place = widget.rect().center() if pos is None else pos
+        QTest.mouseMove(window.windowHandle(), widget.mapTo(window, place), delay)
+
+    monkeypatch.setattr(QtBot, "mouseMove", staticmethod(move))

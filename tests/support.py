@@ -70,7 +70,9 @@ def make_step(index: int, params: SamplingParams = GREEDY, *, vocabulary: int = 
     logits = rng.normal(0.0, 1.5, vocabulary).astype(np.float32)
     logits[rng.integers(0, vocabulary, 12)] += np.linspace(9, 4, 12, dtype=np.float32)
     logits[GENERATED[index].id] = logits.max() + 2.5
-    return StepRecord(index, GENERATED[index], logits, logits, np.zeros(index + 1, dtype=np.int64), params, False, 0.01)
+    return StepRecord(
+        index, GENERATED[index], logits, logits, np.zeros(index + 1, dtype=np.int64), params, False, 0.01
+    )
 
 
 def make_run(steps: int = 4, *, run_id: int = 1, family: Family = "encoder-decoder") -> RunSnapshot:

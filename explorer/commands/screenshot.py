@@ -89,7 +89,8 @@ class _Shot(QObject):
             self._app.quit()
 
     def _on_settled(self) -> None:
-        if self._todo:
+        # A step that gives the worker nothing to do is followed by the next at once.
+        while self._todo and not self.problem and self._parts.controller.idle:
             self._todo.pop(0)()
 
     def _finish(self) -> None:
@@ -105,8 +106,6 @@ class _Shot(QObject):
             self._app.quit()
             return
         state.set_selection(self._selection)
-        if self._parts.controller.idle:
-            self._on_settled()
 
     def _wait(self) -> None:
         QTimer.singleShot(SETTLE_MS, self._app.quit)
