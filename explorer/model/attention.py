@@ -65,7 +65,7 @@ class AttentionNotes:
     Memory, beside the model's own cache: per layer and token, one query row and one copy of its key
     (``(H + H_kv) * head_dim`` numbers for self-attention, ``H * head_dim`` for cross-attention,
     whose keys are shared with the cache), plus the mask and position-bias rows where a family has
-    them. Linear in length but for T5's position bias, whose rows grow with it.
+    them. Linear in length but for T5's position bias, whose rows grow with it and which its layers share.
     """
 
     def __init__(self) -> None:
@@ -90,19 +90,19 @@ class AttentionNotes:
             if not layer.keys:
                 layer.keys.append(key[0])
         elif rows == seen:
-            layer.keys.append(key[0])
+            layer.keys.append(_own(key[0]))
         else:
             # A view would keep the whole concatenated cache of this step alive.
             layer.keys.append(key[0, :, seen - rows :].clone())
         if slot.kind == "encoder":
-            layer.values = value[0]
+            layer.values = _own(value[0])
         total = layer.key_count
         layer.scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         layer.softcap = softcap
         layer.groups = query.shape[1] // key.shape[1]
         layer.calls.append(
             _Call(
-                query=query[0],
+                query=_own(query[0]),
                 key_start=total - seen,
                 key_end=total,
                 causal=is_causal and mask is None and rows > 1,
@@ -154,7 +154,11 @@ class AttentionNotes:
             scores = torch.tanh(scores / noted.softcap) * noted.softcap
         if any(call.mask is not None for call in noted.calls):
             self._add(scores, noted.calls, heads, "mask")
-        return scores.masked_fill_(~self._visible(noted.calls, scores), float("-inf"))
+        visible = self._visible(noted.calls, scores)
+        if not bool(visible.all()):
+            # Added once for all heads: filling each head's scores takes several times as long.
+            scores += torch.zeros_like(scores[0]).masked_fill_(~visible, float("-inf"))
+        return scores
 
     @staticmethod
     def _add(scores: torch.Tensor, calls: list[_Call], heads: slice, what: str) -> None:
@@ -240,6 +244,29 @@ class AttentionNotes:
             ]
         storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
         return sum(storages.values())
+
+
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, copied where it is part of a larger one (e.g. of query, key and value in one)."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def pool(weights: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """The largest weights of (heads, query, key) in ``rows`` x ``columns`` windows.
+
+    The windows are those of ``torch.nn.functional.adaptive_max_pool2d``, which on the CPU takes several
+    times as long. O(heads * query * key).
+    """
+    for axis, count in ((1, rows), (2, columns)):
+        size = weights.shape[axis]
+        cells = torch.arange(count, device=weights.device)
+        first, last = cells * size // count, -(-(cells + 1) * size // count) - 1
+        pooled = weights.index_select(axis, first)
+        for offset in range(1, int((last - first).max()) + 1):
+            further = weights.index_select(axis, torch.minimum(first + offset, last))
+            pooled = torch.maximum(pooled, further)
+        weights = pooled
+    return weights
 
 
 class AttentionRecorder:

@@ -30,7 +30,7 @@ from explorer.core.records import AttentionMap, AttentionOverview, CellReading, 
 from explorer.core.sampling import RankedLogits, SamplingParams
 from explorer.core.selection import AttentionKind, HeadRef
 from explorer.core.tokens import Token, TokenizedText
-from explorer.model.attention import OVERVIEW_CELLS, AttentionNotes
+from explorer.model.attention import OVERVIEW_CELLS, AttentionNotes, pool
 from explorer.model.errors import CancelledError, RunFinishedError, TextError
 
 if TYPE_CHECKING:
@@ -340,8 +340,7 @@ class Run(ABC):
                     )
                 )
                 if queries and max(queries, keys) > OVERVIEW_CELLS:
-                    cells = (min(queries, OVERVIEW_CELLS), min(keys, OVERVIEW_CELLS))
-                    weights = torch.nn.functional.adaptive_max_pool2d(weights, cells)
+                    weights = pool(weights, min(queries, OVERVIEW_CELLS), min(keys, OVERVIEW_CELLS))
                     pooled = True
                 thumbnails.append(weights)
             array = torch.stack(thumbnails).cpu().numpy()

@@ -12,6 +12,7 @@ import torch
 
 import explorer
 from explorer.core.selection import HeadRef, TokenRef
+from explorer.model.attention import pool
 from explorer.model.language_model import LanguageModel
 from tests.model.checkpoints import DECODER_ONLY, ENCODER_DECODERS, TEXT
 from tests.model.test_generation import SENTENCE, reference
@@ -127,6 +128,13 @@ def test_that_a_large_overview_is_max_pooled(fr_en: LanguageModel) -> None:
     assert overview.weights.max() == full.max()
 
 
+@pytest.mark.parametrize("shape", [(3, 256, 256), (2, 100, 77), (2, 65, 9), (1, 9, 640), (2, 64, 1000)])
+def test_that_pooling_equals_adaptive_max_pooling(shape: tuple[int, int, int]) -> None:
+    weights = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    cells = (min(64, shape[1]), min(64, shape[2]))
+    assert torch.equal(pool(weights, *cells), torch.nn.functional.adaptive_max_pool2d(weights, cells))
+
+
 @pytest.mark.parametrize(
     ("kind", "layer", "head", "says"),
     [
@@ -153,6 +161,19 @@ def test_that_noted_memory_grows_linearly_with_the_steps(fr_en: LanguageModel) -
             break
     growth = np.diff(sizes[1:])
     assert len(set(growth.tolist())) == 1
+
+
+def test_that_a_query_cut_from_a_larger_tensor_does_not_keep_the_rest_alive(
+    checkpoint: Callable[[str], Path],
+) -> None:
+    lm = explorer.load(str(checkpoint("gpt2")), device="cpu")
+    sizes = []
+    for count in (4, 5):
+        run = lm.generate(TEXT).finish(max_new_tokens=count)
+        assert len(run.steps) == count
+        sizes.append(run.notes.resident_bytes())
+    # One float32 row of queries and one of keys in each layer.
+    assert sizes[1] - sizes[0] == lm.info.layers["decoder"] * 2 * lm.info.hidden_size * 4
 
 
 @pytest.mark.parametrize("name", ["t5", "marian", "bart", "gpt2", "llama", "mistral, sliding window"])
