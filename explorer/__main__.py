@@ -1,4 +1,4 @@
-"""Arguments to window, trace, screenshot or doctor."""
+"""Arguments to window, trace, screenshot, bench or doctor."""
 
 from __future__ import annotations
 
@@ -66,6 +66,16 @@ def make_parser() -> argparse.ArgumentParser:
         help="tokens to select, e.g. source:3 or source:3,generated:3 for a pair",
     )
     screenshot.add_argument("--head", default="", metavar="KIND:LAYER:HEAD", help="attention head to open")
+
+    bench = commands.add_parser("bench", help="what the program costs here, beside what others cost")
+    bench.add_argument("--json", metavar="FILE", help="write the figures there too")
+    bench.add_argument("--quick", action="store_true", help="small sizes, few rounds")
+    bench.add_argument(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help="these subjects alone: embedding, generation, attention, softmax, window",
+    )
 
     commands.add_parser("doctor", help="versions, devices, memory, OpenGL and bundled models")
     return parser

@@ -1,0 +1,105 @@
+"""Reshaping a next-token distribution, beside transformers' own processors."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from explorer.benchmarks import values
+from explorer.benchmarks.figures import Agreement, Figure, Plan, Target
+from explorer.benchmarks.timing import Timed, clocked, compared, in_turn
+from explorer.core.sampling import Distribution, RankedLogits, SamplingParams
+
+VOCABULARIES = (32_000, 128_256, 262_144)
+WARPERS = "transformers' warpers and softmax"
+MOVES = 12
+# At least twenty times faster.
+MOST = 1 / 20
+
+
+def measure(plan: Plan) -> Iterator[Figure]:
+    """Rank once, then move each slider, at every size of vocabulary."""
+    for vocabulary in VOCABULARIES[:2] if plan.quick else VOCABULARIES:
+        logits = values.logits(vocabulary)
+        tensor = torch.from_numpy(logits)[None]
+        timed = in_turn(
+            {
+                "explorer": partial(RankedLogits, logits),
+                WARPERS: partial(_warped, tensor, SamplingParams(0.8, 50, 0.9)),
+            },
+            plan.rounds,
+        )
+        others, ratios = compared(timed, "explorer")
+        yield Figure(
+            "softmax",
+            f"ranking once, {vocabulary:,} tokens",
+            "cpu",
+            timed["explorer"].median,
+            others=others,
+            ratios=ratios,
+        )
+        ranked: RankedLogits = timed["explorer"].result
+        for name, settings in _moves().items():
+            yield _move(plan, ranked, tensor, name, settings)
+
+
+def _moves() -> dict[str, list[SamplingParams]]:
+    """What a slider goes through, with the others where they are."""
+    share = np.linspace(0.0, 1.0, MOVES)
+    return {
+        "temperature, with top-k 50 and top-p 0.9": [SamplingParams(0.7 + x, 50, 0.9) for x in share],
+        "top-k, with temperature 0.8 and top-p 0.9": [
+            SamplingParams(0.8, 20 + int(80 * x), 0.9) for x in share
+        ],
+        "top-p, with temperature 0.8 and top-k 50": [SamplingParams(0.8, 50, 0.6 + 0.35 * x) for x in share],
+        "temperature, with top-p 0.9 alone": [SamplingParams(0.7 + x, None, 0.9) for x in share],
+        "top-p, with temperature 0.8 alone": [SamplingParams(0.8, None, 0.6 + 0.35 * x) for x in share],
+    }
+
+
+def _move(
+    plan: Plan, ranked: RankedLogits, tensor: torch.Tensor, name: str, settings: list[SamplingParams]
+) -> Figure:
+    """Every position of one slider, on both sides in turn."""
+    times: dict[str, list[float]] = {"explorer": [], WARPERS: []}
+    apart = 0.0
+    ranked.distribution(settings[-1])
+    for params in itertools.islice(itertools.cycle(settings), plan.rounds * MOVES):
+        elapsed, found = clocked(partial(ranked.distribution, params))
+        times["explorer"].append(elapsed)
+        elapsed, expected = clocked(partial(_warped, tensor, params))
+        times[WARPERS].append(elapsed)
+        apart = max(apart, _apart(found, expected))
+    timed = {side: Timed(tuple(taken), None) for side, taken in times.items()}
+    others, ratios = compared(timed, "explorer")
+    return Figure(
+        "softmax",
+        f"moving {name}, {ranked.vocabulary_size:,} tokens",
+        "cpu",
+        timed["explorer"].median,
+        others=others,
+        ratios=ratios,
+        target=Target(MOST, WARPERS),
+        agreements=(Agreement("probabilities with transformers' (largest difference)", apart, 1e-6),),
+    )
+
+
+def _warped(logits: torch.Tensor, params: SamplingParams) -> torch.Tensor:
+    """(1, V) logits to (1, V) probabilities."""
+    chain = LogitsProcessorList([TemperatureLogitsWarper(params.temperature)])
+    if params.top_k is not None:
+        chain.append(TopKLogitsWarper(params.top_k))
+    if params.top_p is not None:
+        chain.append(TopPLogitsWarper(params.top_p))
+    nothing_before: Any = torch.empty(1, 0, dtype=torch.long)
+    return torch.softmax(chain(nothing_before, logits), dim=-1)
+
+
+def _apart(found: Distribution, expected: torch.Tensor) -> float:
+    return float(np.abs(found.probabilities - expected[0].numpy()).max())
