@@ -26,7 +26,7 @@ from explorer.panels.widgets.token_chips import TokenChips
 from explorer.panels.widgets.token_search import TokenSearch
 from explorer.theme import Theme
 
-LOW_PANEL = 330
+SMALL_PANEL, TINY_PANEL = 470, 330
 LABELLED_NEIGHBOURS = 8
 REASONS: dict[VectorMode, str] = {
     "raw": "",
@@ -95,6 +95,7 @@ class EmbeddingPanel(Panel):
         self.search.chosen.connect(self._on_token_found)
         self.menu.color_chosen.connect(self._on_color_chosen)
         self.menu.axis_chosen.connect(self._on_axis_chosen)
+        self.menu.mode_chosen.connect(state.vectors.set_mode)
         tools = self.tools
         tools.tool_changed.connect(self._on_tool_changed)
         tools.modes.chosen.connect(self._on_mode_chosen)
@@ -414,6 +415,7 @@ class EmbeddingPanel(Panel):
         self.scatter.set_pair(pair)
         self.tools.set_pair_shown(pair is not None)
         self.tools.modes.set_current(self.state.vectors.mode)
+        self.menu.set_mode(self.state.vectors.mode)
         self._update_card()
 
     def _update_card(self) -> None:
@@ -485,7 +487,8 @@ class EmbeddingPanel(Panel):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """In a low panel the picture comes first."""
         super().resizeEvent(event)
-        self.tools.set_compact(self.height() < LOW_PANEL * self.theme.scale)
+        height = self.height() / self.theme.scale
+        self.tools.fit_height(small=height < SMALL_PANEL, tiny=height < TINY_PANEL)
 
     def _update_theme(self) -> None:
         pad = self.theme.space(1)

@@ -10,6 +10,7 @@ from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from explorer.app.state import AppState, Notice
+from explorer.core.vectors import VECTOR_MODES, VectorMode
 from explorer.panels.widgets import cloud_export
 from explorer.panels.widgets.cloud_view import COLOR_MODES, WORDS
 
@@ -23,11 +24,14 @@ class EmbeddingMenu(QMenu):
     -------
     color_chosen : str
         One of `COLOR_MODES`.
+    mode_chosen : str
+        How a pair is measured, one of `VECTOR_MODES`.
     axis_chosen : int, int
         Which axis, and its component (`WORDS` for the direction built from words).
     """
 
     color_chosen = Signal(str)
+    mode_chosen = Signal(str)
     axis_chosen = Signal(int, int)
 
     def __init__(self, state: AppState, scene: QWidget) -> None:
@@ -47,8 +51,21 @@ class EmbeddingMenu(QMenu):
             action.triggered.connect(partial(self.color_chosen.emit, mode))
             group.addAction(action)
         self._axis_menus = [self.addMenu(f"Axis {name}") for name in _AXES]
+        measured = self.addMenu("Measure pairs as")
+        modes = QActionGroup(measured)
+        self._modes: dict[VectorMode, QAction] = {}
+        for name in VECTOR_MODES:
+            action = measured.addAction(f"{name} vectors")
+            action.setCheckable(True)
+            action.triggered.connect(partial(self.mode_chosen.emit, name))
+            modes.addAction(action)
+            self._modes[name] = action
         self.addSeparator()
         self._add_saving()
+
+    def set_mode(self, mode: VectorMode) -> None:
+        """Show how pairs are measured; nothing is emitted."""
+        self._modes[mode].setChecked(True)
 
     def set_components(self, count: int) -> None:
         """Another cloud: the first three components are in force."""

@@ -51,7 +51,7 @@ class EmbeddingTools(QWidget):
         super().__init__(parent)
         self._theme = theme
         self._tool = TOOLS[0]
-        self._compact = False
+        self._small = self._tiny = False
         self.tabs = Segmented(theme, "embedding_tool", self)
         self.tabs.set_names(TOOLS, _TOOL_TIPS)
         self.card = PairCard(theme, self)
@@ -118,13 +118,13 @@ class EmbeddingTools(QWidget):
         self.card.setVisible(shown)
         self.no_pair.setVisible(not shown)
 
-    def set_compact(self, compact: bool) -> None:
-        """In a low panel the tools give their room to the picture; the card keeps its figures."""
-        self.card.set_compact(compact)
-        self.tabs.setVisible(not compact)
-        if compact:
+    def fit_height(self, *, small: bool, tiny: bool) -> None:
+        """Give room to the picture: a small panel keeps the card's figures, a tiny one nothing else."""
+        self._small, self._tiny = small, tiny
+        self.card.set_compact(small)
+        self.tabs.setVisible(not tiny)
+        if tiny:
             self.set_tool(TOOLS[0])
-        self._compact = compact
         self._update_pages()
 
     def update_theme(self) -> None:
@@ -159,6 +159,6 @@ class EmbeddingTools(QWidget):
             policy.setVerticalPolicy(QSizePolicy.Policy.Expanding)
             policy.setVerticalStretch(1)
         self.setSizePolicy(policy)
-        self.modes.setVisible(self._tool == "angle" and not self._compact)
-        self.metrics.setVisible(self._tool == "nearest" and not self._compact)
+        self.modes.setVisible(self._tool == "angle" and not self._small)
+        self.metrics.setVisible(self._tool == "nearest" and not self._tiny)
         self.updateGeometry()

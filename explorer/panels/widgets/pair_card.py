@@ -108,8 +108,16 @@ class PairCard(QWidget):
         y = float(theme.space(1))
         self._paint_heading(painter, QRectF(left, y, right - left, heights[0]), text)
         y += heights[0] + theme.space(0.5)
-        self._paint_figures(painter, QPointF(left, y), right, text)
+        after = self._paint_figures(painter, QPointF(left, y), right, text)
         if self._compact:
+            # What room the figures leave says why the two angles differ.
+            painter.setFont(theme.prose("small"))
+            painter.setPen(theme.color("muted"))
+            room = QRectF(after, y, right - after, heights[1] + heights[2])
+            wrap = Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextWordWrap
+            needed = QFontMetricsF(painter.font()).boundingRect(room, wrap, text.reason)
+            if room.width() > 0 and room.contains(needed.adjusted(1, 1, -1, -1)):
+                painter.drawText(room, wrap, text.reason)
             return
         y += heights[1] + heights[2] + theme.space(0.3)
         reading = text.reading
@@ -142,7 +150,8 @@ class PairCard(QWidget):
             if place == 0:
                 x = self._run(painter, x, box, between, theme.color("muted"))
 
-    def _paint_figures(self, painter: QPainter, corner: QPointF, right: float, text: CardText) -> None:
+    def _paint_figures(self, painter: QPainter, corner: QPointF, right: float, text: CardText) -> float:
+        """Paint the large figures; returns where they end."""
         theme = self._theme
         reading = text.reading
         angle = "…" if reading is None else degrees(reading.angle_degrees)
@@ -167,6 +176,7 @@ class PairCard(QWidget):
             painter.setPen(color)
             painter.drawText(QRectF(x, corner.y() + heights[1], width + 2, heights[2]), value)
             x += width + theme.space(3.5)
+        return x
 
     def _run(self, painter: QPainter, x: float, box: QRectF, text: str, color: QColor) -> float:
         width = QFontMetricsF(painter.font()).horizontalAdvance(text)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QEasingCurve, QEvent, QPointF, QSize, Qt, QTimer, QVariantAnimation, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QApplication, QPushButton, QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 
 from explorer.core import picking
 from explorer.core.geometry import Camera, framing_distance, on_screen_angle
@@ -146,13 +146,18 @@ class Scatter3D(QWidget):
 
     def update_theme(self) -> None:
         """Colours or sizes changed."""
-        count = max(1, self._points.shape[1])
-        pixels = float(np.clip(4.4 * (8000 / count) ** 0.22, 1.7, 8.0)) * self._theme.scale
-        self._canvas.set_point_pixels(pixels)
+        self._update_point_size()
         self._canvas.set_background(self._theme.color("surface"))
         segments, colors = self._grid()
         self._canvas.set_lines(segments, colors)
         self._overlay.update()
+
+    def _update_point_size(self) -> None:
+        """Many points, or a small picture, make small points."""
+        count = max(1, self._points.shape[1])
+        room = float(np.clip(min(self.width(), self.height()) / 420.0, 0.6, 1.2))
+        pixels = float(np.clip(4.4 * room * (8000 / count) ** 0.22, 1.7, 8.0))
+        self._canvas.set_point_pixels(pixels * self._theme.scale)
 
     def _grid(self) -> tuple[npt.NDArray[np.float32], list[QColor]]:
         """The floor under the cloud, and the three axes through its middle."""
@@ -359,14 +364,9 @@ class Scatter3D(QWidget):
         """Cloud and overlay fill the whole of it."""
         self._canvas.setGeometry(self.rect())
         self._overlay.setGeometry(self.rect())
-        self._update_reserved()
+        self._update_point_size()
         self._projected = None
         self.view_changed.emit()
-
-    def _update_reserved(self) -> None:
-        others = [child for child in self.findChildren(QPushButton) if child.isVisibleTo(self)]
-        rects = [child.geometry() for child in others]
-        self._overlay.reserve([(r.left(), r.top(), r.right(), r.bottom()) for r in rects])
 
     def sizeHint(self) -> QSize:
         """Room enough to turn it."""

@@ -122,7 +122,6 @@ class ScatterOverlay(QWidget):
         self._legend: Legend | None = None
         self._arrow_at: tuple[float, float] | None = None
         self._camera = Camera()
-        self._reserved: tuple[Box, ...] = ()
         self._places: dict[int, int] = {}
         self._angle_at: tuple[float, float] | None = None
 
@@ -169,11 +168,6 @@ class ScatterOverlay(QWidget):
         self._camera = camera
         self.update()
 
-    def reserve(self, boxes: Sequence[Box]) -> None:
-        """Keep labels off these boxes, where other widgets lie."""
-        self._reserved = tuple(boxes)
-        self.update()
-
     @property
     def marks(self) -> tuple[Mark, ...]:
         """The highlighted points."""
@@ -203,7 +197,7 @@ class ScatterOverlay(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         seen = self.project(self.places())
-        taken = [*self._reserved, *self._paint_axis_names(painter)]
+        taken = self._paint_axis_names(painter)
         self._angle_at = self._arrow_at = None
         if self._legend is not None:
             taken.append(self._paint_legend(painter, self._legend))
