@@ -272,11 +272,14 @@ class RunSnapshot:
     def attention_cell(self, kind: AttentionKind, pair: tuple[TokenRef, ...]) -> tuple[int, int] | None:
         """(row, column) of a map of ``kind`` that a selected pair stands for; None where it is no cell.
 
-        The first of the pair is taken as the query where both ways round are possible.
+        The first of the pair is taken as the query where both ways round are possible. A token alone
+        stands for its weight on itself, where row and column of one place are the same token.
         """
+        queries, keys = self.attention_axes(kind)
+        if len(pair) == 1 and queries == keys and pair[0] in keys:
+            return keys.index(pair[0]), keys.index(pair[0])
         if len(pair) != 2:
             return None
-        queries, keys = self.attention_axes(kind)
         for query, key in (pair, pair[::-1]):
             if query in queries and key in keys:
                 return queries.index(query), keys.index(key)

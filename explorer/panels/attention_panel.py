@@ -23,6 +23,7 @@ from explorer.panels.widgets.line_map import LineMap
 from explorer.panels.widgets.map_builder import (
     DrawnMap,
     build_map,
+    build_weight,
     measure_heads,
     order_heads,
     rows_are_written,
@@ -34,6 +35,7 @@ from explorer.panels.widgets.map_reading import description_of, reading_of
 from explorer.panels.widgets.map_view import MapView
 from explorer.panels.widgets.overview_splitter import OverviewSplitter
 from explorer.panels.widgets.panel import Panel
+from explorer.panels.widgets.weight_view import WeightView
 from explorer.theme import Theme
 
 _LOW_STEPS = 52
@@ -57,10 +59,13 @@ class AttentionPanel(Panel):
         self.line_map = LineMap(theme, self.body)
         self._views: dict[str, MapView] = {"matrix": self.heat_map, "lines": self.line_map}
         self._view: MapView = self.heat_map
+        self.weight_view = WeightView(theme, self.body)
+        self._inside = False
         self._map_hint = EmptyHint(theme, self.body)
         self.map_stack = QStackedWidget(self.body)
         for view in self._views.values():
             self.map_stack.addWidget(view)
+        self.map_stack.addWidget(self.weight_view)
         self.map_stack.addWidget(self._map_hint)
         self.splitter = OverviewSplitter(theme, self.overview, self.map_stack, self.body)
         self.readout = Readout(theme, self.body)
@@ -105,6 +110,7 @@ class AttentionPanel(Panel):
         state.head_changed.connect(self._update_head)
         state.attention_changed.connect(self._update_attention)
         state.overview_changed.connect(self._update_overview)
+        state.cell_changed.connect(self._update_cell)
         state.selection_changed.connect(self._update_emphasis)
         state.hover_changed.connect(self._update_emphasis)
         state.viewed_step_changed.connect(self._update_emphasis)
@@ -112,6 +118,7 @@ class AttentionPanel(Panel):
         self._update_theme()
         self._update_model()
         self._update_attention()
+        self._update_cell()
         self._update_stale()
 
     # -- the state on show ----------------------------------------------------------------------
@@ -219,15 +226,21 @@ class AttentionPanel(Panel):
             )
         self.map_hint = text
         self._map_hint.set_text(text)
-        self.map_stack.setCurrentWidget(self._map_hint if text else self._view)
+        shown = self.weight_view if self._inside else self._view
+        self.map_stack.setCurrentWidget(self._map_hint if text else shown)
         for widget in (self.readout, self.caption, self.scale_bar):
-            widget.setVisible(not text)
+            widget.setVisible(not text and not self._inside)
         self._update_facts()
 
     def _update_facts(self) -> None:
         """Name the head that is drawn, its size, and how its weights share pixels."""
         if self.map_hint or self._drawn is None:
             self.set_facts("" if self.state.head is None else str(self.state.head))
+            return
+        if self._inside:
+            cell = None if self.weight_view.content is None else self.weight_view.content.cell
+            place = "" if cell is None else f" · row {cell.row}, column {cell.column}"
+            self.set_facts(f"{self._drawn.head if cell is None else cell.head}{place}")
             return
         rows, columns = self._drawn.content.weights.shape
         facts = f"{self._drawn.head} · {rows} × {columns}"
@@ -267,6 +280,13 @@ class AttentionPanel(Panel):
         if self._order_name and all(m.name != self._order_name for m in self._measures()):
             said.append(f"heads not ordered: “{self._order_name}” is not measured on these maps")
         self.caption.setText(" · ".join(said))
+
+    def _update_cell(self) -> None:
+        """Show how the selected weight came about; O(keys x dimensions) where it is on show."""
+        run, cell = self.state.run, self.state.cell
+        content = None if run is None or cell is None or not self._inside else build_weight(run, cell)
+        self.weight_view.set_content(content)
+        self._update_facts()
 
     def _update_emphasis(self) -> None:
         """Light up what is selected and hovered: a scan of two integer arrays, then a repaint."""
@@ -344,6 +364,7 @@ class AttentionPanel(Panel):
         self.overview.set_dimmed(self.state.stale)
         for view in self._views.values():
             view.set_dimmed(self.state.stale)
+        self.weight_view.set_dimmed(self.state.stale)
         self._update_emphasis()
 
     def _update_theme(self) -> None:
@@ -351,6 +372,7 @@ class AttentionPanel(Panel):
         self.overview.update_theme()
         for view in self._views.values():
             view.update_theme()
+        self.weight_view.update_theme()
         self.scale_bar.update_theme()
         self.readout.updateGeometry()
         margin = self.theme.space(1.5)
@@ -375,7 +397,9 @@ class AttentionPanel(Panel):
     def _on_view_chosen(self, name: str) -> None:
         # Only the view on show holds the map, so that the other costs nothing while stepping.
         self._view.set_content(None)
-        self._view = self._views[name]
+        self._view = self._views.get(name, self._view)
+        self._inside = name == "inside"
+        self._update_cell()
         self._update_map()
 
     def _on_options_changed(self, _options: DisplayOptions) -> None:

@@ -19,7 +19,7 @@ from explorer.panels.widgets.segmented import Segmented
 from explorer.panels.widgets.wrapping_layout import WrappingLayout
 from explorer.theme import Theme
 
-ViewName = Literal["matrix", "lines"]
+ViewName = Literal["matrix", "lines", "inside"]
 ExportFormat = Literal["png", "svg", "csv", "npz"]
 
 _KIND_TOOLTIPS: dict[AttentionKind, str] = {
@@ -30,6 +30,7 @@ _KIND_TOOLTIPS: dict[AttentionKind, str] = {
 _VIEW_TOOLTIPS = {
     "matrix": "Every weight as a coloured cell.",
     "lines": "Every weight as a line between two tokens: the stronger, the darker and thicker.",
+    "inside": "How the selected cell's weight came about: query, key, score, softmax, values.",
 }
 _TRANSFORM_TOOLTIPS: dict[Transform, str] = {
     "linear": "Twice the weight, twice the colour.",
@@ -72,7 +73,7 @@ class AttentionControls(QWidget):
     head_chosen : HeadRef
         A person chose another head.
     view_chosen : str
-        ``matrix`` or ``lines``.
+        ``matrix``, ``lines`` or ``inside``.
     options_changed : DisplayOptions
         A person changed how maps are drawn.
     order_chosen : str

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from explorer.core.attention_view import visible_map
 from explorer.core.head_measures import Measure, PerHead, head_measures, is_punctuation, ranked_heads
-from explorer.core.records import AttentionMap, AttentionOverview, RunSnapshot
+from explorer.core.records import AttentionMap, AttentionOverview, CellReading, RunSnapshot
 from explorer.core.selection import HeadRef, TokenRef
 from explorer.panels.widgets.attention_controls import DisplayOptions
 from explorer.panels.widgets.head_overview import HeadOrder
 from explorer.panels.widgets.map_content import AxisToken, MapContent, label_of
+from explorer.panels.widgets.weight_reading import WeightContent
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,15 @@ def build_map(run: RunSnapshot, attention: AttentionMap, options: DisplayOptions
         {token.ref: index for index, token in enumerate(content.columns)},
         visible.mean_hidden_mass,
     )
+
+
+def build_weight(run: RunSnapshot, cell: CellReading) -> WeightContent | None:
+    """Name the tokens of a weight that was looked into; None where the run no longer reaches so far."""
+    queries, keys = run.attention_axes(cell.head.kind)
+    count = len(cell.row_weights)
+    if cell.row >= len(queries) or count > len(keys):
+        return None
+    return WeightContent(cell, _axis_tokens(run, (queries[cell.row],))[0], _axis_tokens(run, keys[:count]))
 
 
 def rows_are_written(head: HeadRef, run: RunSnapshot) -> bool:
