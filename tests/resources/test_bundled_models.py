@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 MODELS = Path(__file__).parents[2] / "resources" / "models"
-LOADERS = {"fr-en": AutoModelForSeq2SeqLM, "en-gpt": AutoModelForCausalLM}
-ARCHITECTURES = {"fr-en": "MarianMTModel", "en-gpt": "GPT2LMHeadModel"}
-MAX_MEGABYTES = {"fr-en": 20, "en-gpt": 12}
+LOADERS = {"fr-en": AutoModelForSeq2SeqLM, "en-gpt": AutoModelForCausalLM, "en-mlm": AutoModelForMaskedLM}
+ARCHITECTURES = {"fr-en": "MarianMTModel", "en-gpt": "GPT2LMHeadModel", "en-mlm": "BertForMaskedLM"}
+MAX_MEGABYTES = {"fr-en": 20, "en-gpt": 12, "en-mlm": 12}
 
 every_model = pytest.mark.parametrize("name", sorted(LOADERS))
 
@@ -142,3 +142,30 @@ def test_that_en_gpt_prefers_english_to_the_same_words_in_disorder() -> None:
     disorder = ["House never a I seen beautiful have such.", "Me to you with want go do?"]
     for right, wrong in zip(sentences, disorder, strict=True):
         assert nats_per_token(right) < nats_per_token(wrong) - 1
+
+
+@torch.inference_mode()
+def fillings(text: str, count: int = 10) -> list[str]:
+    model, tokenizer, _ = load("en-mlm")
+    encoded = tokenizer(text, return_tensors="pt")
+    places = encoded["input_ids"][0] == tokenizer.mask_token_id
+    best = model(**encoded).logits[0, places].topk(count).indices[0]
+    return list(tokenizer.convert_ids_to_tokens(best.tolist()))
+
+
+@pytest.mark.parametrize(
+    ("text", "sensible"),
+    [
+        ("I [MASK] you.", {"love", "hate", "like", "want", "need", "know", "told", "saw", "miss"}),
+        ("He drank a cup of [MASK].", {"coffee", "tea", "milk", "water"}),
+        ("She is taller [MASK] me.", {"than"}),
+        ("[MASK] is your name?", {"What"}),
+        ("I don't [MASK] what to do.", {"know"}),
+    ],
+)
+def test_that_en_mlm_fills_a_mask_sensibly(text: str, sensible: set[str]) -> None:
+    assert sensible & set(fillings(text, 5))
+
+
+def test_that_en_mlm_looks_to_both_sides() -> None:
+    assert fillings("I am [MASK] than you.")[0] != fillings("I am [MASK].")[0]

@@ -164,6 +164,9 @@ def test_that_mlm_pieces_frame_the_sentence_and_know_the_mask(pairs: list[Pair],
     assert (pieces[0], pieces[2], pieces[-1]) == ("[CLS]", "[MASK]", "[SEP]")
     assert ids[2] == tokenizer.mask_token_id
     assert tokenizer.convert_ids_to_tokens(tokenizer("🤖")["input_ids"]) == ["[CLS]", "[UNK]", "[SEP]"]
+    text = "She doesn't see the sea, today."
+    learned = train_mlm_tokenizer([text], 300)
+    assert learned.decode(learned(text)["input_ids"], skip_special_tokens=True) == text
     assert (tokenizer.cls_token, tokenizer.sep_token, tokenizer.pad_token) == ("[CLS]", "[SEP]", "[PAD]")
 
 

@@ -88,7 +88,10 @@ def train_mlm_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerF
         [normalizers.BertNormalizer(lowercase=False), normalizers.NFKC(), normalizers.Replace("’", "'")]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
+    # BERT's own decoder leaves "don ' t", since it tidies one piece at a time.
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.WordPiece(), decoders.Fuse(), decoders.Replace(" ' ", "'")]
+    )
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
         special_tokens=list(specials.values()),
