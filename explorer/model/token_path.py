@@ -53,7 +53,7 @@ def read_path(run: Run, run_id: int) -> TokenPath:
         entered[start:end] = states[0]
     change = float((entered - now).norm() / max(float(now.norm()), 1e-30))
     if change > SAME:
-        parts.append(("plus position", entered))
+        parts.append((f"plus position{' and norm' if _enters_with_norm(lm) else ''}", entered))
     else:
         notes.append("No positions are added to these vectors: this model has them inside its attention.")
     now = entered
@@ -115,6 +115,12 @@ def embedding_scale(lm: LanguageModel) -> float:
     if getattr(config, "scale_embedding", False) or config.model_type.startswith("gemma"):
         return math.sqrt(width)
     return 1.0
+
+
+def _enters_with_norm(lm: LanguageModel) -> bool:
+    """Whether a norm stands between the embeddings and the first layer (BERT, BART)."""
+    names = ("layernorm_embedding", "embeddings.LayerNorm")
+    return any(name.endswith(names) for name, _ in lm.model.named_modules())
 
 
 def _ends_with_norm(lm: LanguageModel, stack: str) -> bool:

@@ -52,7 +52,8 @@ def test_that_every_family_says_how_positions_come_in(checkpoint: Callable[[str]
     lm = explorer.load(str(checkpoint(name)), device="cpu")
     run = lm.generate(TEXT).finish(max_new_tokens=3)
     path = read_path(run, 1)
-    added = "plus position" in path.stages
+    added = path.stages[1].startswith("plus position")
+    assert ("plus position and norm" in path.stages) == (name == "bart")
     assert added == (name not in ("t5", "llama"))
     assert any("No positions are added" in note for note in path.notes) != added
     layers = sum(count for kind, count in lm.info.layers.items() if kind != "cross")
