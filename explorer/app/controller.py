@@ -88,6 +88,7 @@ class Controller(QObject):
         state.model_requested.connect(self.load)
         state.source_text_changed.connect(self._on_source_text_changed)
         state.head_changed.connect(self._on_head_changed)
+        state.summary_changed.connect(self._on_head_changed)
         state.selection_changed.connect(self._on_selection_changed)
         state.vectors.mode_changed.connect(self._on_vector_mode_changed)
         state.step_requested.connect(self._on_step_requested)
@@ -221,7 +222,7 @@ class Controller(QObject):
         head = self._state.head
         if update.overview is not None and head is not None and update.overview.kind == head.kind:
             self._state.set_overview(update.overview)
-        if update.attention is not None and update.attention.head == head:
+        if update.attention is not None and self._is_wanted(update.attention):
             self._state.set_attention(update.attention)
         elif head is not None:
             self._read_attention()
@@ -316,11 +317,11 @@ class Controller(QObject):
         self._read_cell()
 
     def _read_attention(self) -> None:
-        head, run_id = self._state.head, self._run_id
+        head, summary, run_id = self._state.head, self._state.summary, self._run_id
         assert head is not None
         self._worker.submit(
             Task(
-                lambda engine, _: engine.attention(head),
+                lambda engine, _: engine.attention(head, summary),
                 partial(self._on_attention_read, run_id),
                 slot="attention",
             )
@@ -336,8 +337,11 @@ class Controller(QObject):
             )
 
     def _on_attention_read(self, run_id: int, attention: AttentionMap | None) -> None:
-        if attention is not None and run_id == self._run_id and attention.head == self._state.head:
+        if attention is not None and run_id == self._run_id and self._is_wanted(attention):
             self._state.set_attention(attention)
+
+    def _is_wanted(self, attention: AttentionMap) -> bool:
+        return (attention.head, attention.summary) == (self._state.head, self._state.summary)
 
     def _on_overview_read(self, run_id: int, overview: AttentionOverview | None) -> None:
         if overview is not None and run_id == self._run_id:

@@ -20,7 +20,7 @@ from explorer.core.records import (
     TokenCloud,
 )
 from explorer.core.sampling import SamplingParams
-from explorer.core.selection import AttentionKind, HeadRef
+from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef
 from explorer.core.tokens import TokenizedText
 from explorer.core.vectors import Arithmetic, CosineMatrix, Neighbourhood, TokenPath, VectorMode
 
@@ -145,9 +145,9 @@ class Engine:
             run.back()
         return self._update(head)
 
-    def attention(self, head: HeadRef) -> AttentionMap | None:
-        """One head's map of the current run."""
-        return None if self._run is None else self._run.attention_map(head)
+    def attention(self, head: HeadRef, summary: AttentionSummary = "head") -> AttentionMap | None:
+        """One head's map of the current run, or a summary of many."""
+        return None if self._run is None else self._run.attention_map(head, summary)
 
     def inspect(self, head: HeadRef, cell: tuple[int, int]) -> CellReading | None:
         """How one weight of the current run came about; None when the run no longer reaches so far."""

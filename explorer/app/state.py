@@ -20,7 +20,7 @@ from explorer.core.records import (
     TokenCloud,
 )
 from explorer.core.sampling import GREEDY, SamplingParams
-from explorer.core.selection import NOTHING, HeadRef, Selection, TokenRef
+from explorer.core.selection import NOTHING, AttentionSummary, HeadRef, Selection, TokenRef
 from explorer.core.tokens import Token, TokenizedText
 
 
@@ -83,6 +83,7 @@ class AppState(QObject):
     viewed_step_changed = Signal()
     sampling_changed = Signal()
     head_changed = Signal()
+    summary_changed = Signal()
     attention_changed = Signal()
     overview_changed = Signal()
     selection_changed = Signal()
@@ -112,6 +113,7 @@ class AppState(QObject):
         self._viewed_step: int | None = None
         self._sampling: SamplingParams = GREEDY
         self._head: HeadRef | None = None
+        self._summary: AttentionSummary = "head"
         self._attention: AttentionMap | None = None
         self._overview: AttentionOverview | None = None
         self._selection: Selection = NOTHING
@@ -253,12 +255,23 @@ class AppState(QObject):
         return self._head
 
     def set_head(self, head: HeadRef | None) -> None:
-        """Open another head."""
+        """Open another head; cross-attention has no rollout to go on with."""
+        if head is not None and head.kind == "cross" and self._summary == "rollout":
+            self.set_summary("head")
         self._set("head", head)
 
     @property
+    def summary(self) -> AttentionSummary:
+        """What the map shows: the opened head, the mean of its layer, or the rollout up to its layer."""
+        return self._summary
+
+    def set_summary(self, summary: AttentionSummary) -> None:
+        """Show one head, or what many come to."""
+        self._set("summary", summary)
+
+    @property
     def attention(self) -> AttentionMap | None:
-        """The last map that arrived; its ``head`` says whose it is."""
+        """The last map that arrived; its ``head`` and ``summary`` say what it is."""
         return self._attention
 
     def set_attention(self, attention: AttentionMap | None) -> None:

@@ -20,7 +20,7 @@ from explorer.core.sampling import (
     apply_penalties,
     banned_by_ngrams,
 )
-from explorer.core.selection import AttentionKind, HeadRef, TokenRef
+from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, TokenRef
 from explorer.core.tokens import Token, TokenizedText
 
 Family = Literal["encoder-decoder", "decoder-only", "encoder-only"]
@@ -288,22 +288,39 @@ class RunSnapshot:
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap:
-    """One head's attention weights.
+    """One head's attention weights, or what many heads come to.
 
     Attributes
     ----------
     head : HeadRef
-        Which head.
+        Which head; of a summary, only its kind and layer count.
     weights : numpy.ndarray
         (query, key) float32; each row sums to 1.
     queries, keys : tuple of TokenRef
         What each row and column stands for, see `RunSnapshot.attention_axes`.
+    summary : AttentionSummary
+        ``head``: the head's own weights. ``mean``: over all heads of its layer. ``rollout``: over all
+        layers up to its own, see `explorer.model.run.Run.rollout`.
+    heads : int
+        How many heads of each layer went into it.
     """
 
     head: HeadRef
     weights: npt.NDArray[np.float32]
     queries: tuple[TokenRef, ...]
     keys: tuple[TokenRef, ...]
+    summary: AttentionSummary = "head"
+    heads: int = 1
+
+    @property
+    def title(self) -> str:
+        """As it is named on screen, e.g. ``cross · mean of 8 heads · layer 2``."""
+        if self.summary == "mean":
+            return f"{self.head.kind} · mean of {self.heads} heads · layer {self.head.layer}"
+        if self.summary == "rollout":
+            layers = "layer 0" if self.head.layer == 0 else f"layers 0–{self.head.layer}"
+            return f"{self.head.kind} · rollout · {layers}"
+        return str(self.head)
 
 
 @dataclass(frozen=True, eq=False)

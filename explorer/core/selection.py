@@ -11,6 +11,8 @@ from typing import Literal
 
 Side = Literal["source", "start", "generated", "vocabulary"]
 AttentionKind = Literal["encoder", "decoder", "cross"]
+# What a map is made of: one head, the mean over the heads of its layer, or the rollout up to its layer.
+AttentionSummary = Literal["head", "mean", "rollout"]
 
 
 @dataclass(frozen=True, slots=True)

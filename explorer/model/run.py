@@ -28,7 +28,7 @@ from transformers import (
 from explorer.core.head_measures import Flags, Measure, PerHead, head_measures, is_punctuation
 from explorer.core.records import AttentionMap, AttentionOverview, CellReading, RunSnapshot, StepRecord
 from explorer.core.sampling import RankedLogits, SamplingParams
-from explorer.core.selection import AttentionKind, HeadRef
+from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef
 from explorer.core.tokens import Token, TokenizedText
 from explorer.model.attention import OVERVIEW_CELLS, AttentionNotes, pool
 from explorer.model.errors import CancelledError, RunFinishedError, TextError
@@ -293,16 +293,11 @@ class Run(ABC):
             The model has no such attention, layer or head; the message says what it has.
         """
         info = self.lm.info
-        if kind not in info.layers:
-            raise ValueError(
-                f"{self.lm.name} has no {kind} attention; it has {', '.join(info.attention_kinds)}."
-            )
+        self._check_place(kind, 0 if layer is None else layer)
         if layer is None:
             if head is not None:
                 raise ValueError("Give the layer too when you give a head.")
             return np.stack([self.attention(kind, index) for index in range(info.layers[kind])])
-        if not 0 <= layer < info.layers[kind]:
-            raise ValueError(f"{kind} attention has layers 0 to {info.layers[kind] - 1}, not {layer}.")
         if head is not None and not 0 <= head < info.heads[kind]:
             raise ValueError(f"{kind} attention has heads 0 to {info.heads[kind] - 1}, not {head}.")
         heads = slice(None) if head is None else slice(head, head + 1)
@@ -311,10 +306,55 @@ class Run(ABC):
         array: npt.NDArray[np.float32] = weights.cpu().numpy()
         return array if head is None else array[0]
 
-    def attention_map(self, head: HeadRef) -> AttentionMap:
-        """One head's map, with what its rows and columns stand for."""
-        weights = self.attention(head.kind, head.layer, head.head)
-        return AttentionMap(head, weights, *self.snapshot().attention_axes(head.kind))
+    def mean_attention(self, kind: AttentionKind, layer: int) -> npt.NDArray[np.float32]:
+        """Mean over all heads of one layer, (query, key) float32; averaged on the device.
+
+        Raises
+        ------
+        ValueError
+            The model has no such attention or layer; the message says what it has.
+        """
+        self._check_place(kind, layer)
+        with torch.inference_mode():
+            mean: npt.NDArray[np.float32] = self._weights(kind, layer, slice(None)).mean(0).cpu().numpy()
+        return mean
+
+    def rollout(self, kind: AttentionKind, layer: int | None = None) -> npt.NDArray[np.float32]:
+        """Attention rollout over layers 0 to ``layer`` (the last one when not given), (query, key) float32.
+
+        The product over layers, later ones on the left, of ``0.5 A + 0.5 I``: A is the mean over the
+        layer's heads, I stands for the residual connection (Abnar & Zuidema, 2020, arXiv 2005.00928).
+        Rows sum to 1. An encoder-decoder's decoder is followed through its self-attention alone.
+        O(layers * (heads * query * key * head_dim + query ** 3)), on the device.
+
+        Raises
+        ------
+        ValueError
+            The model has no such attention or layer, or ``kind`` is cross-attention, whose queries and
+            keys are tokens of two different texts.
+        """
+        last = self.lm.info.layers.get(kind, 1) - 1 if layer is None else layer
+        self._check_place(kind, last)
+        if kind == "cross":
+            raise ValueError("Rollout follows tokens through layers; cross-attention has two texts.")
+        with torch.inference_mode():
+            total: torch.Tensor | None = None
+            for index in range(last + 1):
+                mean = self._weights(kind, index, slice(None)).mean(0)  # (n, n)
+                mixed = 0.5 * mean + 0.5 * torch.eye(len(mean), device=mean.device)
+                total = mixed if total is None else mixed @ total
+            assert total is not None
+            array: npt.NDArray[np.float32] = total.cpu().numpy()
+        return array
+
+    def attention_map(self, head: HeadRef, summary: AttentionSummary = "head") -> AttentionMap:
+        """One head's map, or a summary of many, with what its rows and columns stand for."""
+        axes = self.snapshot().attention_axes(head.kind)
+        if summary == "head":
+            return AttentionMap(head, self.attention(head.kind, head.layer, head.head), *axes)
+        read = self.mean_attention if summary == "mean" else self.rollout
+        weights = read(head.kind, head.layer)
+        return AttentionMap(head, weights, *axes, summary, self.lm.info.heads[head.kind])
 
     def overview(self, kind: AttentionKind) -> AttentionOverview:
         """Every head of ``kind``: max-pooled on the device to at most 64 x 64 cells, and measured.
@@ -379,6 +419,15 @@ class Run(ABC):
         special = [token is not None and token.special for token in tokens]
         marks = [token is not None and is_punctuation(token.text) for token in tokens]
         return np.array(special, dtype=np.bool_), np.array(marks, dtype=np.bool_)
+
+    def _check_place(self, kind: AttentionKind, layer: int) -> None:
+        info = self.lm.info
+        if kind not in info.layers:
+            raise ValueError(
+                f"{self.lm.name} has no {kind} attention; it has {', '.join(info.attention_kinds)}."
+            )
+        if not 0 <= layer < info.layers[kind]:
+            raise ValueError(f"{kind} attention has layers 0 to {info.layers[kind] - 1}, not {layer}.")
 
     def _weights(self, kind: AttentionKind, layer: int, heads: slice) -> torch.Tensor:
         if kind == "encoder":

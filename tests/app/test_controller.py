@@ -249,3 +249,26 @@ def test_that_a_selected_cell_is_looked_into_and_follows_the_head(
     state.back_requested.emit()
     settle(qtbot, controller)
     assert state.notice is None
+
+
+def test_that_the_mean_and_the_rollout_follow_the_run_and_the_layer(
+    qtbot: QtBot, state: AppState, controller: Controller
+) -> None:
+    begin(qtbot, state, controller)
+    state.set_head(HeadRef("decoder", 2, 0))
+    state.set_summary("rollout")
+    state.finish_requested.emit()
+    settle(qtbot, controller)
+    assert state.run is not None
+    assert state.attention is not None
+    assert state.attention.title == "decoder · rollout · layers 0–2"
+    assert state.attention.weights.shape == (len(state.run.steps),) * 2
+    state.set_head(HeadRef("decoder", 1, 0))
+    settle(qtbot, controller)
+    assert state.attention.title == "decoder · rollout · layers 0–1"
+    state.set_head(HeadRef("cross", 1, 0))
+    settle(qtbot, controller)
+    assert (state.summary, state.attention.title) == ("head", "cross · layer 1 · head 0")
+    state.set_summary("mean")
+    settle(qtbot, controller)
+    assert state.attention.title == "cross · mean of 8 heads · layer 1"

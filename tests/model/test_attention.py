@@ -240,3 +240,59 @@ def test_that_heads_are_measured_on_their_full_maps(fr_en: LanguageModel, kind: 
         special = [0] if kind == "decoder" else [keys - 1]
         expected = weights[..., special].sum(-1).mean(-1)
         np.testing.assert_allclose(measured["to special tokens"], expected, atol=1e-5)
+
+
+def rollout_reference(weights: np.ndarray, layer: int) -> np.ndarray:
+    """Abnar & Zuidema (2020) in float64, entry by entry: (layer, head, n, n) to (n, n)."""
+    count = weights.shape[-1]
+    total = np.eye(count)
+    for heads in weights[: layer + 1].astype(np.float64):
+        mixed = heads.sum(axis=0) / len(heads) / 2
+        mixed[np.arange(count), np.arange(count)] += 0.5
+        total = np.einsum("ij,jk->ik", mixed, total)
+    return total
+
+
+@pytest.mark.parametrize("name", ["t5", "marian", "gpt2", "llama", "mistral, sliding window"])
+def test_that_rollout_and_mean_equal_an_independent_computation(
+    checkpoint: Callable[[str], Path], name: str
+) -> None:
+    lm = explorer.load(str(checkpoint(name)), device="cpu")
+    run = lm.generate(TEXT).finish(max_new_tokens=6)
+    for kind in lm.info.attention_kinds:
+        weights = run.attention(kind)
+        for layer in range(lm.info.layers[kind]):
+            mean = run.mean_attention(kind, layer)
+            assert mean.dtype == np.float32
+            np.testing.assert_allclose(mean, weights[layer].astype(np.float64).mean(0), atol=1e-6)
+            if kind != "cross":
+                rolled = run.rollout(kind, layer)
+                assert rolled.dtype == np.float32
+                np.testing.assert_allclose(rolled, rollout_reference(weights, layer), atol=2e-6)
+                np.testing.assert_allclose(rolled.sum(-1), 1.0, atol=1e-5)
+        if kind != "cross":
+            np.testing.assert_array_equal(run.rollout(kind), run.rollout(kind, lm.info.layers[kind] - 1))
+
+
+def test_that_summaries_say_what_they_are(fr_en: LanguageModel) -> None:
+    run = fr_en.generate(SENTENCE).finish()
+    head = HeadRef("encoder", 2, 5)
+    assert run.attention_map(head).title == "encoder · layer 2 · head 5"
+    mean, rolled = run.attention_map(head, "mean"), run.attention_map(head, "rollout")
+    assert mean.title == "encoder · mean of 8 heads · layer 2"
+    assert rolled.title == "encoder · rollout · layers 0–2"
+    np.testing.assert_array_equal(rolled.weights, run.rollout("encoder"))
+    assert run.attention_map(HeadRef("decoder", 0, 0), "rollout").title == "decoder · rollout · layer 0"
+
+
+def test_that_there_is_no_rollout_of_cross_attention_or_of_a_layer_that_is_not_there(
+    fr_en: LanguageModel,
+) -> None:
+    run = fr_en.generate(SENTENCE)
+    assert run.rollout("decoder").shape == (0, 0)
+    with pytest.raises(ValueError, match="two texts"):
+        run.rollout("cross")
+    with pytest.raises(ValueError, match="layers 0 to 2"):
+        run.rollout("encoder", 3)
+    with pytest.raises(ValueError, match="layers 0 to 2"):
+        run.mean_attention("cross", 3)
