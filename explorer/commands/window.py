@@ -1,23 +1,35 @@
-"""The window itself, and how it is built from its parts."""
+"""The window itself, and how it is built from its parts.
+
+Only Qt's widgets are imported before something is on the screen; numpy, OpenGL and the panels come
+after that, torch and transformers last, on the worker's thread.
+"""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QColor, QGuiApplication, QPixmap
+from PySide6.QtWidgets import QApplication, QSplashScreen
 
-from explorer.app.controller import Controller, ModelOptions
-from explorer.app.settings import Settings, settings_file
-from explorer.app.state import AppState
 from explorer.commands import options
 from explorer.commands.application import make_application, no_screen
-from explorer.main_window import MainWindow
 from explorer.resources import bundled_models
-from explorer.theme import SchemeChoice, Theme, classroom_scale
+from explorer.theme import DARK, LIGHT, SchemeChoice, Theme, classroom_scale
+
+if TYPE_CHECKING:
+    from explorer.app.controller import Controller
+    from explorer.app.settings import Settings
+    from explorer.app.state import AppState
+    from explorer.main_window import MainWindow
+
+# Time for the opening picture to be painted before the imports begin, which nothing can interrupt.
+OPENING_MS = 50
+_OPENING_SIZE = (480, 120)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +50,47 @@ def run(arguments: argparse.Namespace) -> int:
             "python -m explorer trace and python -m explorer screenshot work without one."
         )
     app = make_application()
+    opening = opening_picture()
+    opening.show()
+    kept: list[Parts] = []
+
+    def start() -> None:
+        try:
+            kept.append(open_window(app, arguments, opening))
+        except BaseException:
+            app.exit(1)  # else the opening picture would stand there for ever
+            raise
+
+    QTimer.singleShot(OPENING_MS, start)
+    return app.exec()
+
+
+def opening_picture() -> QSplashScreen:
+    """A small picture with the program's name, shown while the panels are imported."""
+    dark = QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
+    palette = DARK if dark else LIGHT
+    pixmap = QPixmap(*_OPENING_SIZE)
+    pixmap.fill(QColor(palette.surface))
+    picture = QSplashScreen(pixmap)
+    picture.showMessage(
+        "Transformer explorer\n\nStarting …", Qt.AlignmentFlag.AlignCenter, QColor(palette.text)
+    )
+    return picture
+
+
+def open_window(app: QApplication, arguments: argparse.Namespace, opening: QSplashScreen) -> Parts:
+    """Build the window, show it, and load the model behind it."""
+    from explorer.app.settings import Settings, settings_file
+
     path = settings_file()
     settings = Settings.load(path)
     parts = build(app, settings, path, arguments)
     parts.controller.install_error_hooks()
     parts.window.show()
+    opening.finish(parts.window)
     parts.state.set_source_text(options.DEFAULT_TEXT if arguments.text is None else arguments.text)
-    # The window is painted first; torch is imported by the worker after that.
-    QTimer.singleShot(0, lambda: parts.controller.load(arguments.model or settings.model))
-    return app.exec()
+    QTimer.singleShot(0, partial(parts.controller.load, arguments.model or settings.model))
+    return parts
 
 
 def build(
@@ -57,6 +101,10 @@ def build(
     height: int | None = None,
 ) -> Parts:
     """Put the window together; nothing is loaded yet. ``height`` is the screen's unless given."""
+    from explorer.app.controller import Controller, ModelOptions
+    from explorer.app.state import AppState
+    from explorer.main_window import MainWindow
+
     height = app.primaryScreen().size().height() if height is None else height
     scheme = arguments.scheme or settings.scheme
     scale = classroom_scale(height) if arguments.classroom else settings.scale
