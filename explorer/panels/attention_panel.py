@@ -21,6 +21,7 @@ from explorer.panels.widgets.head_overview import HeadOverview
 from explorer.panels.widgets.heat_map import HeatMap
 from explorer.panels.widgets.line_map import LineMap
 from explorer.panels.widgets.map_builder import (
+    ROLLOUT_SOURCE,
     DrawnMap,
     build_map,
     build_weight,
@@ -90,7 +91,8 @@ class AttentionPanel(Panel):
         self._layout.addWidget(self.readout)
         self._layout.addLayout(below)
 
-        self.controls.head_chosen.connect(state.set_head)
+        self.controls.head_chosen.connect(self._on_head_chosen)
+        self.controls.summary_chosen.connect(state.set_summary)
         self.controls.order_chosen.connect(self._on_order_chosen)
         self.controls.options_changed.connect(self._on_options_changed)
         self.controls.view_chosen.connect(self._on_view_chosen)
@@ -108,6 +110,7 @@ class AttentionPanel(Panel):
         state.model_changed.connect(self._update_model)
         state.run_changed.connect(self._update_run)
         state.head_changed.connect(self._update_head)
+        state.summary_changed.connect(self._update_head)
         state.attention_changed.connect(self._update_attention)
         state.overview_changed.connect(self._update_overview)
         state.cell_changed.connect(self._update_cell)
@@ -129,9 +132,11 @@ class AttentionPanel(Panel):
         self._update_head()
 
     def _update_head(self) -> None:
-        head = self.state.head
+        head, summary = self.state.head, self.state.summary
         self.controls.set_head(head)
-        self.overview.set_opened(None if head is None else (head.layer, head.head))
+        self.controls.set_summary(summary, None if head is None else head.kind)
+        one = head is not None and summary == "head"
+        self.overview.set_opened((head.layer, head.head) if head is not None and one else None)
         self._update_overview()
         self._update_map_hint()
 
@@ -240,10 +245,10 @@ class AttentionPanel(Panel):
         if self._inside:
             cell = None if self.weight_view.content is None else self.weight_view.content.cell
             place = "" if cell is None else f" · row {cell.row}, column {cell.column}"
-            self.set_facts(f"{self._drawn.head if cell is None else cell.head}{place}")
+            self.set_facts(f"{self.state.head if cell is None else cell.head}{place}")
             return
         rows, columns = self._drawn.content.weights.shape
-        facts = f"{self._drawn.head} · {rows} × {columns}"
+        facts = f"{self._drawn.attention.title} · {rows} × {columns}"
         self.set_facts(f"{facts} · {self._view.note}" if self._view.note else facts)
 
     def _update_scale(self) -> None:
@@ -267,6 +272,8 @@ class AttentionPanel(Panel):
         # A low panel leaves it to the words in the map's corner.
         low = self.height() < self.theme.space(_LOW_STEPS) and self._view is self.heat_map
         said = [] if low else [f"{place}: {word}" for place, word in zip(places, words, strict=True)]
+        if drawn.attention.summary == "rollout":
+            said.append(ROLLOUT_SOURCE)
         options = self.controls.options
         if options.hide_special or options.hide_first:
             names = ["special tokens"] * options.hide_special + ["first token"] * options.hide_first
@@ -388,7 +395,15 @@ class AttentionPanel(Panel):
 
     def _on_head_opened(self, layer: int, head: int) -> None:
         if self.state.head is not None:
+            self.state.set_summary("head")
             self.state.set_head(HeadRef(self.state.head.kind, layer, head))
+
+    def _on_head_chosen(self, head: HeadRef) -> None:
+        before = self.state.head
+        if before is not None and before.head != head.head and before.kind == head.kind:
+            # Who asks for another head wants to see one.
+            self.state.set_summary("head")
+        self.state.set_head(head)
 
     def _on_order_chosen(self, name: str) -> None:
         self._order_name = name
@@ -428,8 +443,7 @@ class AttentionPanel(Panel):
         if self._drawn is None or self._content is None:
             self.state.set_notice(Notice("There is no attention map to export yet: press Step.", error=False))
             return
-        head = self._drawn.head
-        name = f"attention-{head.kind}-layer{head.layer}-head{head.head}.{fmt}"
+        name = f"{self._drawn.file_name}.{fmt}"
         chosen, _ = QFileDialog.getSaveFileName(self, "Export the map", name, f"{fmt.upper()} (*.{fmt})")
         if not chosen:
             return
@@ -449,7 +463,7 @@ class AttentionPanel(Panel):
         if fmt == "csv":
             return map_csv(self._content)
         if fmt == "npz":
-            return map_npz(self._content, self._drawn.head, caption)
+            return map_npz(self._content, self._drawn.attention, caption)
         picture = MapPicture(self._view, self.scale_bar, self.facts, caption)
         return picture.png() if fmt == "png" else picture.svg()
 

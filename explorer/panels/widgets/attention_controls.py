@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 from explorer.colormaps import TRANSFORMS, Transform
 from explorer.core.head_measures import MEASURES
 from explorer.core.records import ModelInfo
-from explorer.core.selection import AttentionKind, HeadRef
+from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef
 from explorer.panels.widgets.counter_box import CounterBox
 from explorer.panels.widgets.segmented import Segmented
 from explorer.panels.widgets.wrapping_layout import WrappingLayout
@@ -31,6 +31,15 @@ _VIEW_TOOLTIPS = {
     "matrix": "Every weight as a coloured cell.",
     "lines": "Every weight as a line between two tokens: the stronger, the darker and thicker.",
     "inside": "How the selected cell's weight came about: query, key, score, softmax, values.",
+}
+_SUMMARIES: dict[AttentionSummary, tuple[str, str]] = {
+    "head": ("one head", "The weights of the opened head, as the model uses them."),
+    "mean": ("mean of the layer's heads", "Every weight averaged over all heads of the layer."),
+    "rollout": (
+        "rollout up to the layer",
+        "Attention followed through the layers from 0 to the chosen one: half goes along the mean of the"
+        " heads, half stays in place, as by the residual connection (Abnar & Zuidema, 2020).",
+    ),
 }
 _TRANSFORM_TOOLTIPS: dict[Transform, str] = {
     "linear": "Twice the weight, twice the colour.",
@@ -76,6 +85,8 @@ class AttentionControls(QWidget):
         ``matrix``, ``lines`` or ``inside``.
     options_changed : DisplayOptions
         A person changed how maps are drawn.
+    summary_chosen : str
+        Draw one ``head``, the ``mean`` of its layer, or the ``rollout`` up to it.
     order_chosen : str
         By which measure to order the heads; empty for layer and head.
     export_requested : str
@@ -87,6 +98,7 @@ class AttentionControls(QWidget):
     head_chosen = Signal(object)
     view_chosen = Signal(str)
     options_changed = Signal(object)
+    summary_chosen = Signal(str)
     order_chosen = Signal(str)
     export_requested = Signal(str)
     fit_requested = Signal()
@@ -142,6 +154,12 @@ class AttentionControls(QWidget):
                 box.setRange(0, max(0, count - 1))
                 box.setValue(value)
 
+    def set_summary(self, summary: AttentionSummary, kind: AttentionKind | None) -> None:
+        """Show what is drawn; cross-attention has no rollout."""
+        for name, action in self._summaries.items():
+            action.setChecked(name == summary)
+            action.setEnabled(name != "rollout" or kind != "cross")
+
     def update_theme(self) -> None:
         """Colours or sizes changed."""
         self.kinds.update_theme()
@@ -157,6 +175,19 @@ class AttentionControls(QWidget):
 
     def _fill_menu(self) -> None:
         self.menu.setToolTipsVisible(True)
+        drawn = self.menu.addMenu("draw")
+        drawn.setToolTipsVisible(True)
+        drawn_group = QActionGroup(self)
+        self._summaries: dict[AttentionSummary, QAction] = {}
+        for summary, (text, meaning) in _SUMMARIES.items():
+            action = drawn.addAction(text)
+            action.setObjectName(f"attention_draw_{summary}")
+            action.setCheckable(True)
+            action.setToolTip(meaning)
+            drawn_group.addAction(action)
+            action.triggered.connect(lambda _checked=False, name=summary: self.summary_chosen.emit(name))
+            self._summaries[summary] = action
+        self._summaries["head"].setChecked(True)
         orders = self.menu.addMenu("order heads by")
         orders.setToolTipsVisible(True)
         group = QActionGroup(self)

@@ -17,6 +17,8 @@ from explorer.panels.widgets.head_overview import HeadOrder
 from explorer.panels.widgets.map_content import AxisToken, MapContent, label_of
 from explorer.panels.widgets.weight_reading import WeightContent
 
+ROLLOUT_SOURCE = "each layer: 0.5 × mean of heads + 0.5 × itself (Abnar & Zuidema, 2020)"
+
 
 @dataclass(frozen=True, eq=False)
 class DrawnMap:
@@ -24,8 +26,8 @@ class DrawnMap:
 
     Attributes
     ----------
-    head : HeadRef
-        Whose weights they are.
+    attention : AttentionMap
+        What it was made from.
     content : MapContent
         Rows, columns and weights; may have no rows or no columns when all of them are hidden.
     row_of, column_of : dict
@@ -34,11 +36,23 @@ class DrawnMap:
         Share of a row's weight in columns that are left out, as a mean over the rows.
     """
 
-    head: HeadRef
+    attention: AttentionMap
     content: MapContent
     row_of: dict[TokenRef, int]
     column_of: dict[TokenRef, int]
     mean_hidden_mass: float
+
+    @property
+    def head(self) -> HeadRef:
+        """Whose weights they are; of a summary, its kind and layer."""
+        return self.attention.head
+
+    @property
+    def file_name(self) -> str:
+        """What a file of it is called, without an ending."""
+        head, summary = self.head, self.attention.summary
+        what = f"head{head.head}" if summary == "head" else summary
+        return f"attention-{head.kind}-layer{head.layer}-{what}"
 
 
 def build_map(run: RunSnapshot, attention: AttentionMap, options: DisplayOptions) -> DrawnMap:
@@ -58,7 +72,7 @@ def build_map(run: RunSnapshot, attention: AttentionMap, options: DisplayOptions
         hidden_mass=visible.hidden_mass,
     )
     return DrawnMap(
-        attention.head,
+        attention,
         content,
         {token.ref: index for index, token in enumerate(content.rows)},
         {token.ref: index for index, token in enumerate(content.columns)},

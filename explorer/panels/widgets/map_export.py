@@ -11,7 +11,7 @@ from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QRect, QRectF, QSize,
 from PySide6.QtGui import QFontMetricsF, QImage, QPainter
 from PySide6.QtSvg import QSvgGenerator
 
-from explorer.core.selection import HeadRef
+from explorer.core.records import AttentionMap
 from explorer.panels.widgets.map_content import AxisToken, MapContent
 from explorer.panels.widgets.map_footer import ScaleBar
 from explorer.panels.widgets.map_view import MapView
@@ -109,19 +109,21 @@ def map_csv(content: MapContent) -> bytes:
     return text.getvalue().encode("utf-8")
 
 
-def map_npz(content: MapContent, head: HeadRef, caption: str) -> bytes:
+def map_npz(content: MapContent, attention: AttentionMap, caption: str) -> bytes:
     """The weights and all that is needed to read them.
 
     ``weights`` (query, key) float32; ``query_…`` and ``key_…``: ``pieces``, ``ids``, ``sides`` and
-    ``indices``; ``hidden_mass`` (query,) float64; ``kind``, ``layer``, ``head``; ``caption``, which
-    says what was left out.
+    ``indices``; ``hidden_mass`` (query,) float64; ``kind``, ``layer``, ``head`` (-1 for a summary of
+    many), ``title``; ``caption``, which says what was left out.
     """
+    head = attention.head
     arrays: dict[str, np.ndarray] = {
         "weights": content.weights,
         "hidden_mass": content.hidden_mass,
         "kind": np.array(head.kind),
         "layer": np.array(head.layer),
-        "head": np.array(head.head),
+        "head": np.array(head.head if attention.summary == "head" else -1),
+        "title": np.array(attention.title),
         "caption": np.array(caption),
     }
     for name, tokens in (("query", content.rows), ("key", content.columns)):
