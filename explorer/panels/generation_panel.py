@@ -76,7 +76,8 @@ class GenerationPanel(Panel):
             self.show_hint("")
         elif model is not None and model.family == "encoder-only":
             self.show_hint(
-                "This model has an encoder only: it fills in masked tokens and has no decoding loop."
+                "This model has an encoder only: it has no decoding loop, and fills in masks instead. "
+                "Type a sentence with a mask in it, then press Step."
             )
         else:
             self.show_hint("Type a sentence, then press Step.")

@@ -225,7 +225,9 @@ class SoftmaxPanel(Panel):
     def _update_step_line(self, step: StepRecord) -> None:
         parts = [f"step {step.index}"]
         read = self._token_before(step)
-        if read is not None:
+        if self.state.run is not None and self.state.run.family == "encoder-only":
+            parts.append("in the mask's place")
+        elif read is not None:
             parts.append(f"after {read}")
         parts.append(f"chose {_short(step.token.piece)}")
         if step.forced:

@@ -94,7 +94,7 @@ class TokenPanel(Panel):
         if run is not None:
             chips += [_start_chip(i, token) for i, token in enumerate(run.start_tokens)]
             chips += [_chip(TokenRef("generated", step.index), step.token) for step in run.steps]
-        if self._can_write and (run is None or not run.finished):
+        if not run.finished if run is not None else not self._fills_masks:
             chips.append(_TO_COME)
         grew = len(chips) > len(self._generated_strip.chips)
         self._generated_strip.set_chips(chips)
@@ -145,8 +145,8 @@ class TokenPanel(Panel):
         self._update_stale()
 
     @property
-    def _can_write(self) -> bool:
-        return self.state.model is None or self.state.model.family != "encoder-only"
+    def _fills_masks(self) -> bool:
+        return self.state.model is not None and self.state.model.family == "encoder-only"
 
     # -- what they share --------------------------------------------------------------------------
 
@@ -175,11 +175,14 @@ class TokenPanel(Panel):
         note = ""
         if self.state.stale:
             note = "of the text before; Step begins anew"
-        elif not self._can_write:
-            note = "nothing: this model has an encoder only"
+        elif run is not None and run.finished and not run.steps:
+            note = run.stop_reason or ""
         elif run is None or not run.steps:
-            note = "press Step to write the first token"
+            what = "fill in the first mask" if self._fills_masks else "write the first token"
+            note = f"press Step to {what}"
+        self._generated_label.setText("filled in" if self._fills_masks else "generated")
         self._generated_note.setText(note)
+        self._arrange()
 
     def _update_facts(self) -> None:
         source, run, model = self.state.source, self.state.run, self.state.model
@@ -208,7 +211,8 @@ class TokenPanel(Panel):
         if chip.ref.side == "start":
             lines.append("start token: what the decoder is given before its first step")
         elif chip.ref.side == "generated":
-            lines.append(f"written by step {chip.ref.index}")
+            done = "filled in" if self._fills_masks else "written"
+            lines.append(f"{done} by step {chip.ref.index}")
         elif token.span is None:
             lines.append("no characters stand behind it: the tokenizer added it")
         else:

@@ -61,7 +61,16 @@ def test_that_a_decoder_only_model_shows_no_encoder_and_no_start_token() -> None
 def test_that_an_encoder_only_model_shows_no_loop() -> None:
     model = dataclasses.replace(make_model(), family="encoder-only", layers={"encoder": 2})
     names = [stage.name for stage in stages_of(model)]
-    assert names == ["tokenize", "embed", "encoder", "encoder", "logits", "softmax"]
+    assert names == [
+        "tokenize",
+        "embed",
+        "encoder",
+        "encoder",
+        "logits",
+        "softmax",
+        "choose",
+        "detokenize",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -204,13 +204,18 @@ def test_that_the_token_to_come_asks_for_a_step_and_is_gone_at_the_end(
     assert all(chip.ref is not None for chip in chips.chips)
 
 
-def test_that_an_encoder_only_model_awaits_no_token(panel: TokenPanel, state: AppState) -> None:
+def test_that_an_encoder_only_model_awaits_a_mask(panel: TokenPanel, state: AppState) -> None:
     state.set_model(dataclasses.replace(make_model(), family="encoder-only", layers={"encoder": 3}))
     state.set_source(make_source())
     note = panel.findChild(QLabel, "generated_note")
     assert note is not None
     assert strip(panel, "generated").chips == ()
-    assert "encoder only" in note.text()
+    assert note.text() == "press Step to fill in the first mask"
+    text = "the text has no [MASK] to fill in"
+    state.set_source_text(TEXT)
+    state.set_run(dataclasses.replace(make_run(0), family="encoder-only", stop_reason=text))
+    assert note.text() == text
+    assert strip(panel, "generated").chips == ()
 
 
 def test_that_the_detokenized_text_grows_with_the_run(panel: TokenPanel, state: AppState) -> None:

@@ -113,24 +113,21 @@ def stages_of(model: ModelInfo, *, layers_apart: bool = True) -> list[Stage]:
             "The scores become probabilities that sum to 1; temperature, top-k and top-p reshape them.",
         ),
     ]
+    taken = "One token is taken, the most likely one or a drawn one, and "
     if decoder:
-        stages += [
-            Stage(
-                "choose",
-                "Choose",
-                "Choose",
-                "generated",
-                "One token is taken, the most likely one or a drawn one, and fed back as the next input: the"
-                " loop goes round until an end-of-sequence token.",
-            ),
-            Stage(
-                "detokenize",
-                "Detokenize",
-                "Detok.",
-                "generated",
-                "The chosen tokens are put together again to text.",
-            ),
-        ]
+        taken += "fed back as the next input: the loop goes round until an end-of-sequence token."
+    else:
+        taken += "put in the mask's place; where another mask is left, the text is read again with it."
+    stages += [
+        Stage("choose", "Choose", "Choose", "generated", taken),
+        Stage(
+            "detokenize",
+            "Detokenize",
+            "Detok.",
+            "generated",
+            "The chosen tokens are put together again to text.",
+        ),
+    ]
     return stages
 
 

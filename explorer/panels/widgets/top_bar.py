@@ -153,7 +153,8 @@ class TopBar(QWidget):
         self.reset_button.setEnabled(steps > 0)
         self.run_button.setEnabled(loaded and (generating or not finished))
         self.run_button.setText("Stop" if generating else "Run")
-        self.position.setText(f"{steps} steps · done" if finished else f"step {steps}")
+        plural = "" if steps == 1 else "s"
+        self.position.setText(f"{steps} step{plural} · done" if finished else f"step {steps}")
         widest = self.position.fontMetrics().horizontalAdvance("000 steps · done")
         self.position.setMinimumWidth(widest)
 
