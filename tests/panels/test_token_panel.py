@@ -213,7 +213,8 @@ def test_that_an_encoder_only_model_awaits_a_mask(panel: TokenPanel, state: AppS
     assert note.text() == "press Step to fill in the first mask"
     text = "the text has no [MASK] to fill in"
     state.set_source_text(TEXT)
-    state.set_run(dataclasses.replace(make_run(0), family="encoder-only", stop_reason=text))
+    run = dataclasses.replace(make_run(0), family="encoder-only", start_tokens=(), stop_reason=text)
+    state.set_run(run)
     assert note.text() == text
     assert strip(panel, "generated").chips == ()
 
