@@ -47,6 +47,7 @@ def fill(state: AppState, vocabulary: int, tokens: int, steps: int) -> None:
             context_length=None,
         )
     )
+    state.set_cloud(cloud_of(vocabulary))
     source = TokenizedText("made up", tuple(_token(i + 100) for i in range(tokens)))
     state.set_source_text(source.text)
     state.set_source(source)
