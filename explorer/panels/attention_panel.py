@@ -275,8 +275,11 @@ class AttentionPanel(Panel):
         if drawn.attention.summary == "rollout":
             said.append(ROLLOUT_SOURCE)
         options = self.controls.options
+        if options.words:
+            said.append("subwords merged into words: sum over keys, mean over queries")
         if options.hide_special or options.hide_first:
-            names = ["special tokens"] * options.hide_special + ["first token"] * options.hide_first
+            first = "first word" if options.words else "first token"
+            names = ["special tokens"] * options.hide_special + [first] * options.hide_first
             said.append(
                 f"{' and '.join(names)} hidden: {drawn.mean_hidden_mass:.1%} of the weight (mean of rows)"
             )

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from explorer.core.attention_view import visible_map
+from explorer.core.attention_view import merge_words, visible_map, word_starts
+from explorer.core.tokens import Token
 
 
 def softmax_rows(scores: np.ndarray) -> np.ndarray:
@@ -61,3 +63,50 @@ def test_that_a_map_without_rows_has_nothing_hidden():
     seen = visible_map(np.zeros((0, 5), np.float32), None, np.array([True, False, False, False, False]))
     assert seen.weights.shape == (0, 4)
     assert seen.mean_hidden_mass == 0.0
+
+
+def token(piece: str, text: str | None = None, span: tuple[int, int] | None = None, special: bool = False):
+    return Token(1, piece, piece if text is None else text, span, special)
+
+
+CLS, SEP = token("[CLS]", special=True), token("[SEP]", special=True)
+SENTENCEPIECE = [token("▁J'"), token("aime"), token("▁l'"), token("app"), token("."), SEP]
+BYTE_LEVEL = [token("The"), token("Ġcat", " cat"), token("s"), token("Ċ", "\n"), token("No")]
+PLAYING = [token("play", span=(0, 4)), token("##ing", span=(4, 7))]
+WORDPIECE = [CLS, *PLAYING, token("now", span=(8, 11)), token("!", span=(11, 12)), SEP]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "starts"),
+    [
+        (SENTENCEPIECE, [0, 2, 5]),
+        (BYTE_LEVEL, [0, 1, 3, 4]),
+        (WORDPIECE, [0, 1, 3, 5]),
+        ([token("▁", ""), token("日本"), token("▁a")], [0, 2]),
+        ([token("a"), None, token("b")], [0, 1, 2]),
+        ([], []),
+    ],
+)
+def test_that_words_are_what_stands_between_blanks(tokens, starts):
+    np.testing.assert_array_equal(word_starts(tokens), starts)
+
+
+@given(MAPS, st.data())
+def test_that_merging_sums_keys_averages_queries_and_keeps_row_sums(weights, data):
+    def some_starts(count: int) -> np.ndarray:
+        inner = data.draw(st.sets(st.integers(1, count - 1))) if count > 1 else set()
+        return np.array([0, *sorted(inner)], dtype=np.intp)
+
+    rows, columns = some_starts(weights.shape[0]), some_starts(weights.shape[1])
+    merged = merge_words(weights, rows, columns)
+    assert merged.shape == (len(rows), len(columns))
+    np.testing.assert_allclose(merged.sum(axis=1), 1.0, atol=1e-5)
+    for i, row_block in enumerate(np.split(weights, rows[1:], axis=0)):
+        for j, block in enumerate(np.split(row_block, columns[1:], axis=1)):
+            expected = block.astype(np.float64).sum(axis=1).mean()
+            assert merged[i, j] == np.float32(expected) or abs(merged[i, j] - expected) < 1e-6
+
+
+def test_that_an_empty_map_stays_empty():
+    empty = np.zeros(0, dtype=np.intp)
+    assert merge_words(np.zeros((0, 3), np.float32), empty, np.array([0, 1])).shape == (0, 2)

@@ -62,6 +62,8 @@ class DisplayOptions:
         Leave special tokens, or the first token (which many heads use as a sink), out.
     renormalise : bool
         Scale what is left of each row back to a sum of 1.
+    words : bool
+        Merge the tokens of a word: the sum over its keys, the mean over its queries.
     sums : bool
         Draw the sums of rows and columns along the edges.
     """
@@ -71,6 +73,7 @@ class DisplayOptions:
     hide_special: bool = False
     hide_first: bool = False
     renormalise: bool = False
+    words: bool = False
     sums: bool = False
 
 
@@ -225,6 +228,11 @@ class AttentionControls(QWidget):
             "renormalise",
         )
         self.menu.addSeparator()
+        self._toggle(
+            "merge subwords into words",
+            "A word is what stands between blanks: its keys are summed, its queries averaged.",
+            "words",
+        )
         self._toggle("sums of rows and columns", "How much each token gives and receives.", "sums")
         self.menu.addAction("fit the whole map").triggered.connect(self.fit_requested)
         export = self.menu.addMenu("export")

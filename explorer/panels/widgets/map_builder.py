@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from explorer.core.attention_view import visible_map
+from explorer.core.attention_view import merge_words, visible_map, word_starts
 from explorer.core.head_measures import Measure, PerHead, head_measures, is_punctuation, ranked_heads
 from explorer.core.records import AttentionMap, AttentionOverview, CellReading, RunSnapshot
 from explorer.core.selection import HeadRef, TokenRef
@@ -56,10 +56,15 @@ class DrawnMap:
 
 
 def build_map(run: RunSnapshot, attention: AttentionMap, options: DisplayOptions) -> DrawnMap:
-    """Leave out what ``options`` hide and name the rest; O(query x key) only where something is hidden."""
+    """Merge and leave out as ``options`` say, and name the rest; O(query x key) only where they do."""
     rows, columns = _axis_tokens(run, attention.queries), _axis_tokens(run, attention.keys)
+    weights = attention.weights
+    if options.words:
+        starts = _word_starts(run, attention.queries), _word_starts(run, attention.keys)
+        weights = merge_words(weights, *starts)
+        rows, columns = _merged(run, rows, starts[0]), _merged(run, columns, starts[1])
     visible = visible_map(
-        attention.weights, _hidden(rows, options), _hidden(columns, options), renormalise=options.renormalise
+        weights, _hidden(rows, options), _hidden(columns, options), renormalise=options.renormalise
     )
     written = rows_are_written(attention.head, run)
     content = MapContent(
@@ -74,8 +79,8 @@ def build_map(run: RunSnapshot, attention: AttentionMap, options: DisplayOptions
     return DrawnMap(
         attention,
         content,
-        {token.ref: index for index, token in enumerate(content.rows)},
-        {token.ref: index for index, token in enumerate(content.columns)},
+        {ref: index for index, token in enumerate(content.rows) for ref in token.refs},
+        {ref: index for index, token in enumerate(content.columns) for ref in token.refs},
         visible.mean_hidden_mass,
     )
 
@@ -123,6 +128,29 @@ def _axis_tokens(run: RunSnapshot, refs: Sequence[TokenRef]) -> tuple[AxisToken,
         else AxisToken(ref, token.id, token.piece, label_of(token.piece), token.special)
         for ref, token in tokens
     )
+
+
+def _word_starts(run: RunSnapshot, refs: Sequence[TokenRef]) -> npt.NDArray[np.intp]:
+    """First token of every word of an axis; a word ends where another side begins."""
+    starts = word_starts([run.token(ref) for ref in refs])
+    sides = [i for i in range(1, len(refs)) if refs[i].side != refs[i - 1].side]
+    return np.union1d(starts, np.array(sides, dtype=np.intp))
+
+
+def _merged(
+    run: RunSnapshot, tokens: Sequence[AxisToken], starts: npt.NDArray[np.intp]
+) -> tuple[AxisToken, ...]:
+    """One axis token for each word; a word of one token stays that token."""
+    words = []
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(tokens)], strict=True):
+        first = tokens[start]
+        if end - start > 1:
+            piece = "".join(token.piece for token in tokens[start:end])
+            known = [token for ref in tokens[start:end] if (token := run.token(ref.ref)) is not None]
+            text = "".join(token.text for token in known).strip()
+            first = replace(first, piece=piece, label=label_of(text or piece), count=end - start)
+        words.append(first)
+    return tuple(words)
 
 
 def _hidden(tokens: Sequence[AxisToken], options: DisplayOptions) -> npt.NDArray[np.bool_]:

@@ -31,6 +31,8 @@ class AxisToken:
         The same, fit to be drawn on one line, see `label_of`.
     special : bool
         True for the tokenizer's special tokens.
+    count : int
+        How many tokens it stands for, ``ref`` being the first: more than 1 for a word of several.
     """
 
     ref: TokenRef
@@ -38,6 +40,12 @@ class AxisToken:
     piece: str
     label: str
     special: bool = False
+    count: int = 1
+
+    @property
+    def refs(self) -> tuple[TokenRef, ...]:
+        """All tokens that it stands for."""
+        return tuple(TokenRef(self.ref.side, self.ref.index + i) for i in range(self.count))
 
 
 @dataclass(frozen=True, eq=False)

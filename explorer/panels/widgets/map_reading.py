@@ -45,4 +45,7 @@ def description_of(content: MapContent, hit: MapHit) -> str:
 
 
 def _named(what: str, token: AxisToken) -> str:
-    return f"{what} {token.label} ({token.ref.side} {token.ref.index}, id {token.token_id})"
+    side, index = token.ref.side, token.ref.index
+    if token.count > 1:
+        return f"{what} {token.label} ({side} {index} to {index + token.count - 1})"
+    return f"{what} {token.label} ({side} {index}, id {token.token_id})"
