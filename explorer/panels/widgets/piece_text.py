@@ -16,6 +16,8 @@ _KEPT = frozenset("\u200c\u200d\ufe0e\ufe0f")
 
 def visible_text(text: str) -> str:
     """Return ``text`` on one line, character for character: controls become symbols, spaces stay."""
+    if text.isprintable():  # nearly every piece; none of the symbols stands for a printable character
+        return text
     return "".join(
         _SYMBOLS.get(char, char if char.isprintable() or char in _KEPT or char == " " else "�")
         for char in text
