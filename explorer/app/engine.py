@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from explorer.core.positions import PositionEncoding
 from explorer.core.records import (
     AttentionMap,
     AttentionOverview,
@@ -97,6 +98,10 @@ class Engine:
     def cosine_matrix(self, ids: tuple[int, ...]) -> CosineMatrix:
         """Many tokens compared in the full space."""
         return CosineMatrix(ids, self._model().embedding_space().cosine_matrix(ids))
+
+    def positions(self) -> tuple[PositionEncoding, ...]:
+        """The position encodings that the model has."""
+        return self._model().positions()
 
     def token_path(self) -> TokenPath | None:
         """The sentence's vectors after every layer of the current run."""

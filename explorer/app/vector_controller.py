@@ -24,6 +24,7 @@ class VectorController(QObject):
         state.vectors.arithmetic_requested.connect(self._on_arithmetic_requested)
         state.vectors.matrix_requested.connect(self._on_matrix_requested)
         state.vectors.path_requested.connect(self._on_path_requested)
+        state.vectors.positions_requested.connect(self._on_positions_requested)
 
     def _on_selection_changed(self) -> None:
         vectors, token_id = self._state.vectors, self._selected_id()
@@ -86,3 +87,11 @@ class VectorController(QObject):
         run = self._state.run
         if path is not None and run is not None and path.run_id == run.run_id:
             self._state.vectors.set_path(path)
+
+    def _on_positions_requested(self) -> None:
+        if self._state.model is not None:
+            self._worker.submit(
+                Task(
+                    lambda engine, _: engine.positions(), self._state.vectors.set_positions, slot="positions"
+                )
+            )

@@ -6,6 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
+from explorer.core.positions import PositionEncoding
 from explorer.core.vectors import Arithmetic, CosineMatrix, Neighbourhood, TokenPath, VectorMode
 
 
@@ -17,10 +18,12 @@ class VectorState(QObject):
     arithmetic_changed = Signal()
     matrix_changed = Signal()
     path_changed = Signal()
+    positions_changed = Signal()
 
     arithmetic_requested = Signal(str)
     matrix_requested = Signal(tuple)
     path_requested = Signal()
+    positions_requested = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -29,6 +32,7 @@ class VectorState(QObject):
         self._arithmetic: Arithmetic | None = None
         self._matrix: CosineMatrix | None = None
         self._path: TokenPath | None = None
+        self._positions: tuple[PositionEncoding, ...] | None = None
 
     def clear(self) -> None:
         """Another model: nothing that was read from the one before holds."""
@@ -36,6 +40,7 @@ class VectorState(QObject):
         self.set_arithmetic(None)
         self.set_matrix(None)
         self.set_path(None)
+        self.set_positions(None)
 
     @property
     def mode(self) -> VectorMode:
@@ -81,6 +86,15 @@ class VectorState(QObject):
     def set_path(self, path: TokenPath | None) -> None:
         """The hidden states were read."""
         self._set("path", path)
+
+    @property
+    def positions(self) -> tuple[PositionEncoding, ...] | None:
+        """The model's position encodings; None until they are read."""
+        return self._positions
+
+    def set_positions(self, positions: tuple[PositionEncoding, ...] | None) -> None:
+        """The position encodings were read."""
+        self._set("positions", positions)
 
     def _set(self, name: str, value: Any) -> None:
         # Big values compare by identity, so that no array is ever compared.

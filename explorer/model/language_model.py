@@ -16,6 +16,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_MAPPING_NAMES,
 )
 
+from explorer.core.positions import PositionEncoding
 from explorer.core.records import Family, ModelInfo
 from explorer.core.sampling import GREEDY, SamplingParams
 from explorer.core.selection import AttentionKind
@@ -176,6 +177,12 @@ class LanguageModel:
     def embedding_space(self) -> EmbeddingSpace:
         """The input-embedding matrix as a space: cosines, angles, neighbours, exact PCA."""
         return self._embedding_space
+
+    def positions(self) -> tuple[PositionEncoding, ...]:
+        """What tells each stack where a token stands: tables, biases, angles, or that there is none."""
+        from explorer.model.positions import read_positions
+
+        return read_positions(self)
 
     @cached_property
     def _embedding_space(self) -> EmbeddingSpace:
