@@ -7,12 +7,9 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PySide6.QtCore import QObject, QThread, Signal
-
-if TYPE_CHECKING:
-    from explorer.app.engine import Engine
 
 WORKER_NICENESS = 5
 
@@ -36,7 +33,7 @@ class Task:
 
     def __init__(
         self,
-        work: Callable[[Engine, Task], Any],
+        work: Callable[[Any, Task], Any],
         done: Callable[[Any], None],
         *,
         slot: str | None = None,
@@ -60,7 +57,8 @@ class Worker(QThread):
     """Runs tasks in order on its own thread, and reports on the thread that made it.
 
     Everything but `run` is called on the GUI thread. The engine, the model and all its tensors live
-    on the worker's side; only results cross.
+    on the worker's side; only results cross. The worker hands the engine to each task and knows
+    nothing else of it.
     """
 
     task_started = Signal(object)
@@ -69,7 +67,7 @@ class Worker(QThread):
     task_failed = Signal(object, object)
     drained = Signal()
 
-    def __init__(self, engine: Engine, parent: QObject | None = None) -> None:
+    def __init__(self, engine: object, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("inference")
         self._engine = engine
