@@ -177,3 +177,44 @@ def test_that_everything_grows_together(open_window: Open, qtbot: QtBot) -> None
     qtbot.waitUntil(lambda: button.height() > before)
     action(parts, "Normal size").trigger()
     qtbot.waitUntil(lambda: button.height() == before)
+
+
+def test_that_another_model_can_be_chosen_in_the_middle_of_a_run(open_window: Open, qtbot: QtBot) -> None:
+    parts = open_window(text="Je ne sais pas ce que tu veux dire. " * 6)
+    click(qtbot, parts, "run")
+    qtbot.wait(20)
+    chooser = parts.window.top_bar.model_chooser
+    chooser.setFocus()
+    index = chooser.findText("en-gpt")
+    chooser.setCurrentIndex(index)
+    chooser.activated.emit(index)
+    settle(qtbot, parts)
+    state = parts.state
+    assert state.notice is None
+    assert state.model is not None
+    assert (state.model.name, chooser.currentText()) == ("en-gpt", "en-gpt")
+    assert state.run is not None
+    assert (state.run.family, state.run.steps) == ("decoder-only", ())
+    assert state.cloud is not None
+    assert state.cloud.coordinates.shape[0] == state.model.vocabulary_size
+    click(qtbot, parts, "step")
+    settle(qtbot, parts)
+    assert len(state.run.steps) == 1
+    assert state.attention is not None
+    assert state.attention.head.kind == "decoder"
+
+
+def test_that_every_family_steps_through_the_same_window(open_window: Open, qtbot: QtBot) -> None:
+    parts = open_window(text="I would like a cup of [MASK].")
+    parts.state.model_requested.emit("en-mlm")
+    settle(qtbot, parts)
+    click(qtbot, parts, "step")
+    settle(qtbot, parts)
+    assert parts.state.run is not None
+    assert parts.state.run.stop_reason == "every mask is filled in"
+    assert parts.state.run.text.startswith("I would like a cup of ")
+    click(qtbot, parts, "back")
+    settle(qtbot, parts)
+    assert parts.state.run.steps == ()
+    assert parts.state.attention is not None
+    assert parts.state.notice is None
