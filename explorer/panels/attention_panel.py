@@ -10,12 +10,13 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
 from explorer.app.settings import write_atomically
-from explorer.app.state import AppState, Emphasis, Notice
+from explorer.app.state import AppState, Notice
 from explorer.colormaps import ColorScale, top_of
 from explorer.core.head_measures import Measure, PerHead
-from explorer.core.records import AttentionOverview, RunSnapshot
+from explorer.core.records import AttentionOverview
 from explorer.core.selection import HeadRef, Selection, TokenRef
 from explorer.panels.widgets.attention_controls import AttentionControls, DisplayOptions, ExportFormat
+from explorer.panels.widgets.compared_maps import MOST_COMPARED, ComparedMaps, shared_scale
 from explorer.panels.widgets.empty_hint import EmptyHint
 from explorer.panels.widgets.head_overview import HeadOverview
 from explorer.panels.widgets.heat_map import HeatMap
@@ -25,11 +26,13 @@ from explorer.panels.widgets.map_builder import (
     DrawnMap,
     build_map,
     build_weight,
+    compare_heads,
     measure_heads,
     order_heads,
     rows_are_written,
 )
-from explorer.panels.widgets.map_content import MapContent, MapEmphasis, MapHit
+from explorer.panels.widgets.map_content import MapContent, MapHit
+from explorer.panels.widgets.map_emphasis import emphasis_of, selected_cell
 from explorer.panels.widgets.map_export import MapPicture, map_csv, map_npz
 from explorer.panels.widgets.map_footer import Reading, Readout, ScaleBar
 from explorer.panels.widgets.map_reading import description_of, reading_of
@@ -62,11 +65,14 @@ class AttentionPanel(Panel):
         self._view: MapView = self.heat_map
         self.weight_view = WeightView(theme, self.body)
         self._inside = False
+        self.compared_maps = ComparedMaps(theme, self.body)
+        self._compared: tuple[tuple[int, int], ...] = ()
         self._map_hint = EmptyHint(theme, self.body)
         self.map_stack = QStackedWidget(self.body)
         for view in self._views.values():
             self.map_stack.addWidget(view)
         self.map_stack.addWidget(self.weight_view)
+        self.map_stack.addWidget(self.compared_maps)
         self.map_stack.addWidget(self._map_hint)
         self.splitter = OverviewSplitter(theme, self.overview, self.map_stack, self.body)
         self.readout = Readout(theme, self.body)
@@ -99,6 +105,9 @@ class AttentionPanel(Panel):
         self.controls.export_requested.connect(self._on_export_requested)
         self.overview.set_details(self._head_details)
         self.overview.opened.connect(self._on_head_opened)
+        self.overview.picked.connect(self._on_head_picked)
+        self.compared_maps.hit_hovered.connect(self._on_hit_hovered)
+        self.compared_maps.hit_clicked.connect(self._on_hit_clicked)
         for view in self._views.values():
             view.set_description(self._description)
             view.hit_hovered.connect(self._on_hit_hovered)
@@ -137,7 +146,9 @@ class AttentionPanel(Panel):
         self.controls.set_summary(summary, None if head is None else head.kind)
         one = head is not None and summary == "head"
         self.overview.set_opened((head.layer, head.head) if head is not None and one else None)
+        self._compared = ()
         self._update_overview()
+        self._update_scale()
         self._update_map_hint()
 
     def _update_overview(self) -> None:
@@ -158,6 +169,20 @@ class AttentionPanel(Panel):
                 )
             self.overview.set_heads(layers, heads, overview.weights, note)
         self._update_order()
+        self._update_compared()
+
+    def _update_compared(self) -> None:
+        """Show the heads side by side; O(query x key) each."""
+        run, head, overview = self.state.run, self.state.head, self.state.overview
+        self.overview.set_compared(self._compared)
+        if not self._compared or run is None or head is None or overview is None:
+            return
+        options = self.controls.options
+        if overview.kind == head.kind and overview.weights.size:
+            maps, exact = compare_heads(run, overview, self._compared, options)
+            scale = shared_scale(maps, ColorScale(options.transform), per_map=options.per_map)
+            self.compared_maps.set_maps(maps, labelled=exact, scale=scale)
+            self.scale_bar.set_scale(scale)
 
     def _update_order(self) -> None:
         """Order the thumbnails by the chosen measure, where it can be had."""
@@ -203,6 +228,7 @@ class AttentionPanel(Panel):
         else:
             self._drawn = build_map(run, attention, self.controls.options)
         self._update_scale()
+        self._update_compared()
         self._view.set_content(self._content)
         self._update_emphasis()
         self._update_map_hint()
@@ -231,16 +257,20 @@ class AttentionPanel(Panel):
             )
         self.map_hint = text
         self._map_hint.set_text(text)
-        shown = self.weight_view if self._inside else self._view
+        inside = self._inside and not self._compared
+        shown = self.compared_maps if self._compared else self.weight_view if inside else self._view
         self.map_stack.setCurrentWidget(self._map_hint if text else shown)
         for widget in (self.readout, self.caption, self.scale_bar):
-            widget.setVisible(not text and not self._inside)
+            widget.setVisible(not text and not inside)
         self._update_facts()
 
     def _update_facts(self) -> None:
         """Name the head that is drawn, its size, and how its weights share pixels."""
         if self.map_hint or self._drawn is None:
             self.set_facts("" if self.state.head is None else str(self.state.head))
+            return
+        if self._compared:
+            self.set_facts(f"{self._drawn.head.kind} · {len(self._compared)} heads side by side")
             return
         if self._inside:
             cell = None if self.weight_view.content is None else self.weight_view.content.cell
@@ -301,52 +331,10 @@ class AttentionPanel(Panel):
     def _update_emphasis(self) -> None:
         """Light up what is selected and hovered: a scan of two integer arrays, then a repaint."""
         if self._drawn is not None:
-            self._view.set_emphasis(self._emphasis(self._drawn))
+            emphasis = emphasis_of(self.state, self._drawn)
+            self._view.set_emphasis(emphasis)
+            self.compared_maps.set_emphasis(emphasis)
         self._update_reading()
-
-    def _emphasis(self, drawn: DrawnMap) -> MapEmphasis:
-        run = self.state.run
-        if self.state.stale or run is None:
-            # The selection points into the new text, the map belongs to the old one.
-            return MapEmphasis()
-        pointed = (*self.state.selection.refs, *(() if self.state.hover is None else (self.state.hover,)))
-        ids = {token_id for ref in pointed if (token_id := self.state.token_id(ref)) is not None}
-        named: list[dict[int, Emphasis]] = []
-        for tokens, index_of in (
-            (drawn.content.rows, drawn.row_of),
-            (drawn.content.columns, drawn.column_of),
-        ):
-            same = (
-                {i: Emphasis.SAME for i, token in enumerate(tokens) if token.token_id in ids} if ids else {}
-            )
-            if self.state.hover in index_of:
-                same[index_of[self.state.hover]] = Emphasis.HOVERED
-            for ref in self.state.selection.refs:
-                if ref in index_of:
-                    same[index_of[ref]] = Emphasis.SELECTED
-            named.append(same)
-        cell = self._selected_cell(drawn)
-        cells = frozenset(() if cell is None else (cell,))
-        return MapEmphasis(named[0], named[1], cells, self._viewed_row(run, drawn))
-
-    def _selected_cell(self, drawn: DrawnMap) -> tuple[int, int] | None:
-        """The cell of the selected pair: token as query and partner as key, or else the other way round."""
-        token, partner = self.state.selection.token, self.state.selection.partner
-        for query, key in ((token, partner), (partner, token)):
-            if query in drawn.row_of and key in drawn.column_of:
-                return drawn.row_of[query], drawn.column_of[key]
-        return None
-
-    def _viewed_row(self, run: RunSnapshot, drawn: DrawnMap) -> int | None:
-        """The row whose query wrote the viewed step's token."""
-        step = self.state.viewed_step
-        if step is None or drawn.head.kind == "encoder":
-            return None
-        if rows_are_written(drawn.head, run):
-            return drawn.row_of.get(TokenRef("generated", step))
-        # Rows are tokens read: the one before the written token was the query that wrote it.
-        read = TokenRef("generated", step - 1) if step else TokenRef("source", len(run.source) - 1)
-        return drawn.row_of.get(read)
 
     def _update_reading(self) -> None:
         content, hit, drawn = self._content, self._view.hovered, self._drawn
@@ -354,7 +342,11 @@ class AttentionPanel(Panel):
             self.readout.set_reading(Reading())
             self.scale_bar.set_marked(None)
             return
-        cell = None if self.state.stale else self._selected_cell(drawn)
+        cell = None if self.state.stale else selected_cell(self.state.selection, drawn)
+        if self._compared:
+            hit = self.compared_maps.hovered or (None if cell is None else MapHit(*cell))
+            self.readout.set_reading(self.compared_maps.reading(hit))
+            return
         if hit is None and cell is not None:
             hit = MapHit(*cell)
         if hit is None:
@@ -375,6 +367,7 @@ class AttentionPanel(Panel):
         for view in self._views.values():
             view.set_dimmed(self.state.stale)
         self.weight_view.set_dimmed(self.state.stale)
+        self.compared_maps.set_dimmed(self.state.stale)
         self._update_emphasis()
 
     def _update_theme(self) -> None:
@@ -398,8 +391,27 @@ class AttentionPanel(Panel):
 
     def _on_head_opened(self, layer: int, head: int) -> None:
         if self.state.head is not None:
+            self._set_compared(())
             self.state.set_summary("head")
             self.state.set_head(HeadRef(self.state.head.kind, layer, head))
+
+    def _on_head_picked(self, layer: int, head: int) -> None:
+        """Put a head beside the others, or take it away again; the oldest makes room for a fifth."""
+        if self.state.head is None or self.state.overview is None:
+            return
+        places = list(self._compared or ((self.state.head.layer, self.state.head.head),))
+        if (layer, head) in places:
+            places.remove((layer, head))
+        else:
+            places.append((layer, head))
+        self._set_compared(tuple(places[-MOST_COMPARED:]) if len(places) > 1 else ())
+
+    def _set_compared(self, places: tuple[tuple[int, int], ...]) -> None:
+        self._compared = places
+        self._update_scale()
+        self._update_compared()
+        self._update_map_hint()
+        self._update_reading()
 
     def _on_head_chosen(self, head: HeadRef) -> None:
         before = self.state.head
@@ -413,6 +425,7 @@ class AttentionPanel(Panel):
         self._update_order()
 
     def _on_view_chosen(self, name: str) -> None:
+        self._set_compared(())
         # Only the view on show holds the map, so that the other costs nothing while stepping.
         self._view.set_content(None)
         self._view = self._views.get(name, self._view)

@@ -36,8 +36,12 @@ def make_cell(run: RunSnapshot, head: HeadRef, row: int, column: int, dimensions
 
 @pytest.fixture
 def make_panel(qtbot, state: AppState, theme: Theme) -> Callable[..., AttentionPanel]:
+    # Held until the test has ended: a panel that nobody holds may be collected while it paints.
+    made: list[AttentionPanel] = []
+
     def make(width: int = 700, height: int = 620) -> AttentionPanel:
         panel = AttentionPanel(state, theme)
+        made.append(panel)
         qtbot.addWidget(panel)
         panel.resize(width, height)
         panel.show()

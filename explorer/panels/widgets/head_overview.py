@@ -66,9 +66,12 @@ class HeadOverview(QWidget):
     -------
     opened : int, int
         A person chose (layer, head).
+    picked : int, int
+        A person chose it beside the opened one, with Ctrl or Shift held.
     """
 
     opened = Signal(int, int)
+    picked = Signal(int, int)
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -84,6 +87,7 @@ class HeadOverview(QWidget):
         self._slots: dict[Place, Place] = {}
         self._details: Callable[[int, int], str] | None = None
         self._opened: Place | None = None
+        self._compared: tuple[Place, ...] = ()
         self._hovered: Place | None = None
         self._dimmed = False
         self._image: QImage | None = None
@@ -124,6 +128,12 @@ class HeadOverview(QWidget):
         """Frame the opened (layer, head)."""
         if place != self._opened:
             self._opened = place
+            self.update()
+
+    def set_compared(self, places: tuple[Place, ...]) -> None:
+        """Frame the heads that stand side by side."""
+        if places != self._compared:
+            self._compared = places
             self.update()
 
     def set_scale(self, scale: ColorScale, *, per_map: bool) -> None:
@@ -185,6 +195,9 @@ class HeadOverview(QWidget):
             if self._hovered is not None and self._hovered != self._opened:
                 painter.setPen(QPen(self.theme.color("text"), 1.5))
                 painter.drawRect(self.cell_rect(*self._hovered))
+            for place in filter(self._is_inside, self._compared):
+                painter.setPen(QPen(self.theme.color("selection"), 3.0))
+                painter.drawRect(self.cell_rect(*place))
             if self._opened is not None and self._is_inside(self._opened):
                 painter.setPen(QPen(self.theme.color("selection"), 3.0))
                 painter.drawRect(self.cell_rect(*self._opened))
@@ -201,7 +214,8 @@ class HeadOverview(QWidget):
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: D102
         place = self.head_at(event.position())
         if event.button() == Qt.MouseButton.LeftButton and place is not None:
-            self.opened.emit(*place)
+            held = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+            (self.picked if event.modifiers() & held else self.opened).emit(*place)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: D102
         moves = {
@@ -226,7 +240,11 @@ class HeadOverview(QWidget):
                 QToolTip.hideText()
             else:
                 details = "" if self._details is None else self._details(*place)
-                lines = (f"layer {place[0]}, head {place[1]}: click to open it", details, self._note)
+                lines = (
+                    f"layer {place[0]}, head {place[1]}: click to open it, Ctrl-click to compare it",
+                    details,
+                    self._note,
+                )
                 text = "\n".join(line for line in lines if line)
                 QToolTip.showText(event.globalPos(), plain_tooltip(text), self)
             return True

@@ -13,6 +13,7 @@ from explorer.core.head_measures import Measure, PerHead, head_measures, is_punc
 from explorer.core.records import AttentionMap, AttentionOverview, CellReading, RunSnapshot
 from explorer.core.selection import HeadRef, TokenRef
 from explorer.panels.widgets.attention_controls import DisplayOptions
+from explorer.panels.widgets.compared_maps import ComparedMap
 from explorer.panels.widgets.head_overview import HeadOrder
 from explorer.panels.widgets.map_content import AxisToken, MapContent, label_of
 from explorer.panels.widgets.weight_reading import WeightContent
@@ -92,6 +93,24 @@ def build_weight(run: RunSnapshot, cell: CellReading) -> WeightContent | None:
     if cell.row >= len(queries) or count > len(keys):
         return None
     return WeightContent(cell, _axis_tokens(run, (queries[cell.row],))[0], _axis_tokens(run, keys[:count]))
+
+
+def compare_heads(
+    run: RunSnapshot, overview: AttentionOverview, places: Sequence[tuple[int, int]], options: DisplayOptions
+) -> tuple[tuple[ComparedMap, ...], bool]:
+    """Maps of several heads, and whether each cell is one weight; else they are thumbnails, unlabelled."""
+    axes = run.attention_axes(overview.kind)
+    exact = overview.pooling == "none" and overview.weights.shape[2:] == tuple(map(len, axes))
+    maps = []
+    for layer, head in places:
+        weights = overview.weights[layer, head]
+        if exact:
+            whole = AttentionMap(HeadRef(overview.kind, layer, head), weights, *axes)
+            content = build_map(run, whole, options).content
+        else:
+            content = MapContent(weights, (), (), "", "", weights.sum(axis=1), np.zeros(len(weights)))
+        maps.append(ComparedMap((layer, head), content))
+    return tuple(maps), exact
 
 
 def rows_are_written(head: HeadRef, run: RunSnapshot) -> bool:
