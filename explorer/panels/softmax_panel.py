@@ -112,7 +112,7 @@ class SoftmaxPanel(Panel):
         self._top.addLayout(self._choices)
         self._bottom = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._bottom.addWidget(self.reading, 1)
-        self._bottom.addWidget(self.rest_line, 1)
+        self._bottom.addWidget(self.rest_line)
         self._chart = QVBoxLayout()
         self._chart.setContentsMargins(0, 0, 0, 0)
         self._chart.addLayout(self._top)
@@ -312,6 +312,10 @@ class SoftmaxPanel(Panel):
         self._choices.setDirection(_direction(chart >= legend + toggles))
         self._top.setDirection(_direction(wide))
         self._bottom.setDirection(_direction(wide))
+        # Beside each other, the second line has the room that it needs and the reading all the rest.
+        beside_policy = QSizePolicy.Policy.Preferred if wide else QSizePolicy.Policy.Ignored
+        self.rest_line.setSizePolicy(beside_policy, QSizePolicy.Policy.Preferred)
+        self.rest_line.setWordWrap(not wide)
         # A height of its own, so that nothing moves while the pointer goes from bar to bar.
         row = QFontMetrics(self.theme.mono("small")).lineSpacing()
         self.reading.setFixedHeight(row * (1 if chart >= space(75) else 2) + 2)

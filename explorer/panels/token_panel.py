@@ -246,9 +246,10 @@ class TokenPanel(Panel):
         self._source_line.setGeometry(left, y, width, line_height)
         y += line_height
 
-        text_height = self._text_height(width)
-        fixed = y + gap + line_height + gap + text_height + gap
         needs = self._source_strip.height_for(width + 4), self._generated_strip.height_for(width + 4)
+        spare = self.body.height() - (y + line_height + 3 * gap) - sum(needs)
+        text_height = self._text_height(width, spare)
+        fixed = y + gap + line_height + gap + text_height + gap
         source_height, generated_height = share(needs, max(0, self.body.height() - fixed))
 
         # The strips' own edge lies in the margin, so that chips and labels line up.
@@ -263,13 +264,14 @@ class TokenPanel(Panel):
         y += generated_height + gap
         self._text.setGeometry(left, y, width, text_height)
 
-    def _text_height(self, width: int) -> int:
-        """Style the detokenized text, large while it fits on one line, and return its height."""
+    def _text_height(self, width: int, spare: int) -> int:
+        """Style the detokenized text, large while one line fits into ``spare`` pixels; return its height."""
         text = self._text.toPlainText()
         size: SizeName = "large"
         # A text of more characters than these fits on no line.
         large = QFontMetrics(self.theme.prose("large", bold=True))
-        if len(text) > _MOST_LARGE or large.horizontalAdvance(text) > width - self.theme.space(2):
+        wide = len(text) > _MOST_LARGE or large.horizontalAdvance(text) > width - self.theme.space(2)
+        if wide or large.lineSpacing() > spare:
             size = "title"
         color = self.theme.color("faint" if self.state.stale else "text").name()
         style = (
