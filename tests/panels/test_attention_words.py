@@ -50,7 +50,7 @@ def test_that_rows_of_a_word_are_averaged(state, panel):
 def test_that_a_token_inside_a_word_lights_up_the_word(state, panel):
     state.set_selection(Selection(TokenRef("generated", 1), TokenRef("source", 3)))
     assert panel.heat_map.emphasis.cells == {(1, 1)}
-    assert panel.readout.text.startswith("▁love → l'apprentissage")
+    assert panel.readout.text.startswith("love → l'apprentissage")
 
 
 def test_that_a_click_on_a_word_selects_its_first_tokens(qtbot, state, panel):

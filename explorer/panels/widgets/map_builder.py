@@ -159,11 +159,11 @@ def _word_starts(run: RunSnapshot, refs: Sequence[TokenRef]) -> npt.NDArray[np.i
 def _merged(
     run: RunSnapshot, tokens: Sequence[AxisToken], starts: npt.NDArray[np.intp]
 ) -> tuple[AxisToken, ...]:
-    """One axis token for each word; a word of one token stays that token."""
+    """One axis token for each word, named by its text, without the tokenizer's marks."""
     words = []
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(tokens)], strict=True):
         first = tokens[start]
-        if end - start > 1:
+        if not first.special and first.token_id >= 0:
             piece = "".join(token.piece for token in tokens[start:end])
             known = [token for ref in tokens[start:end] if (token := run.token(ref.ref)) is not None]
             text = "".join(token.text for token in known).strip()
