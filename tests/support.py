@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from explorer.app.state import AppState
+from explorer.core.head_measures import head_measures
 from explorer.core.records import (
     AttentionMap,
     AttentionOverview,
@@ -108,7 +109,14 @@ def make_overview(run: RunSnapshot, head: HeadRef, layers: int = 3, heads: int =
     queries, keys = run.attention_axes(head.kind)
     shape = (layers, heads, len(queries), len(keys))
     weights = random_weights(np.random.default_rng(7), shape, causal=head.kind == "decoder")
-    return AttentionOverview(head.kind, weights, len(queries), len(keys), "none")
+    tokens = [run.token(ref) for ref in keys]
+    measures = head_measures(
+        weights,
+        special=np.array([token is not None and token.special for token in tokens], dtype=bool),
+        punctuation=np.array([token is not None and token.text == "." for token in tokens], dtype=bool),
+        same_axes=head.kind != "cross",
+    )
+    return AttentionOverview(head.kind, weights, len(queries), len(keys), "none", measures)
 
 
 def make_cloud(vocabulary: int = VOCABULARY) -> TokenCloud:

@@ -13,7 +13,6 @@ from explorer.app.settings import write_atomically
 from explorer.app.state import AppState, Notice
 from explorer.colormaps import ColorScale, top_of
 from explorer.core.head_measures import Measure, PerHead
-from explorer.core.records import AttentionOverview
 from explorer.core.selection import HeadRef, Selection, TokenRef
 from explorer.panels.widgets.attention_controls import AttentionControls, DisplayOptions, ExportFormat
 from explorer.panels.widgets.compared_maps import MOST_COMPARED, ComparedMaps, shared_scale
@@ -27,7 +26,6 @@ from explorer.panels.widgets.map_builder import (
     build_map,
     build_weight,
     compare_heads,
-    measure_heads,
     order_heads,
     rows_are_written,
 )
@@ -86,7 +84,6 @@ class AttentionPanel(Panel):
         self._drawn: DrawnMap | None = None
         self._map_run_id: int | None = None
         self._order_name = ""
-        self._measured: tuple[AttentionOverview, dict[Measure, PerHead]] | None = None
 
         below = QHBoxLayout()
         below.addWidget(self.caption, 1)
@@ -192,13 +189,11 @@ class AttentionPanel(Panel):
         self.splitter.arrange()
 
     def _measures(self) -> dict[Measure, PerHead]:
-        """What each head does, measured when it is first asked for."""
-        run, head, overview = self.state.run, self.state.head, self.state.overview
-        if run is None or head is None or overview is None or overview.kind != head.kind:
+        """What each head does on this text, measured on its full map by the worker."""
+        head, overview = self.state.head, self.state.overview
+        if self.state.run is None or head is None or overview is None or overview.kind != head.kind:
             return {}
-        if self._measured is None or self._measured[0] is not overview:
-            self._measured = overview, measure_heads(run, overview)
-        return self._measured[1]
+        return overview.measures
 
     def _head_details(self, layer: int, head: int) -> str:
         """The lines of a thumbnail's tooltip."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from explorer.core.attention_view import merge_words, visible_map, word_starts
-from explorer.core.head_measures import Measure, PerHead, head_measures, is_punctuation, ranked_heads
+from explorer.core.head_measures import PerHead, ranked_heads
 from explorer.core.records import AttentionMap, AttentionOverview, CellReading, RunSnapshot
 from explorer.core.selection import HeadRef, TokenRef
 from explorer.panels.widgets.attention_controls import DisplayOptions
@@ -116,19 +116,6 @@ def compare_heads(
 def rows_are_written(head: HeadRef, run: RunSnapshot) -> bool:
     """Whether a row stands for the token that its query writes, see `RunSnapshot.attention_axes`."""
     return head.kind != "encoder" and run.family == "encoder-decoder"
-
-
-def measure_heads(run: RunSnapshot, overview: AttentionOverview) -> dict[Measure, PerHead]:
-    """What each head does on this text; empty where thumbnails are not the whole maps of this run."""
-    keys = _axis_tokens(run, run.attention_axes(overview.kind)[1])
-    if overview.pooling != "none" or len(keys) != overview.weights.shape[3]:
-        return {}
-    return head_measures(
-        overview.weights,
-        special=np.array([token.special for token in keys], dtype=bool),
-        punctuation=np.array([is_punctuation(token.piece) for token in keys], dtype=bool),
-        same_axes=overview.kind != "cross",
-    )
 
 
 def order_heads(name: str, values: PerHead) -> HeadOrder:
