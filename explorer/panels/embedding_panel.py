@@ -47,7 +47,7 @@ class EmbeddingPanel(Panel):
         self._axis_choice = (0, 1, 2)
         self._color_mode: ColorMode = "plain"
         self.scatter = Scatter3D(theme, self.body)
-        self.tools = EmbeddingTools(theme, state.emphasis_of_id, self.body)
+        self.tools = EmbeddingTools(state, theme, self.body)
         self.search = TokenSearch(theme, self.body)
         self.menu = EmbeddingMenu(state, self.scatter)
         self.view_button = QPushButton("View", self.body)
@@ -150,6 +150,8 @@ class EmbeddingPanel(Panel):
     def _on_tool_changed(self, before: str) -> None:
         if before == "layers":
             self.scatter.go_home()
+        # Positions have a page of their own: no token of the vocabulary lies anywhere in it.
+        self.scatter.setVisible(self.tools.tool != "positions")
         self._request_what_the_tool_shows()
         self._update_marks()
         self._update_pair()

@@ -1,29 +1,29 @@
-"""The tools under the embedding picture: angle, neighbours, sums of words, cosine matrix, layers."""
+"""The tools under the embedding picture: angle, neighbours, sums, cosines, layers, positions."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QLabel, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 
-from explorer.app.state import Emphasis
+from explorer.app.state import AppState
 from explorer.core.vectors import VECTOR_MODES
 from explorer.panels.widgets.cosine_grid import CosineGrid
 from explorer.panels.widgets.layer_player import LayerPlayer
 from explorer.panels.widgets.pair_card import PairCard
+from explorer.panels.widgets.position_view import PositionView
 from explorer.panels.widgets.segmented import Segmented
 from explorer.panels.widgets.token_chips import TokenChips
 from explorer.panels.widgets.wrapping_layout import WrappingLayout
 from explorer.theme import Theme
 
-TOOLS = ("angle", "nearest", "sums", "matrix", "layers")
+TOOLS = ("angle", "nearest", "sums", "matrix", "layers", "positions")
 _TOOL_TIPS = (
     "Two tokens as vectors, and the angle between them",
     "The nearest tokens of the whole vocabulary",
     "Add and subtract words: king - man + woman",
     "Every token of the sentence compared with every other",
     "The sentence's vectors after every layer",
+    "How the model tells positions apart",
 )
 _MODE_TIPS = (
     "The vectors as the model has them, from the zero vector",
@@ -45,14 +45,12 @@ class EmbeddingTools(QWidget):
 
     tool_changed = Signal(str)
 
-    def __init__(
-        self, theme: Theme, emphasis: Callable[[int], Emphasis], parent: QWidget | None = None
-    ) -> None:
+    def __init__(self, state: AppState, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._theme = theme
         self._tool = TOOLS[0]
         self._small = self._tiny = False
-        self.tabs = Segmented(theme, "embedding_tool", self)
+        self.tabs = Segmented(theme, "embedding_tool", self, dense=True)
         self.tabs.set_names(TOOLS, _TOOL_TIPS)
         self.card = PairCard(theme, self)
         self.modes = Segmented(theme, "vector_mode", self)
@@ -62,7 +60,7 @@ class EmbeddingTools(QWidget):
         self.no_pair = QLabel(NO_PAIR, self)
         self.no_pair.setProperty("role", "muted")
         self.no_pair.setWordWrap(True)
-        self.nearest = TokenChips(theme, emphasis, self)
+        self.nearest = TokenChips(theme, state.emphasis_of_id, self)
         self.nearest.setObjectName("nearest_chips")
         self.sum_field = QLineEdit(self)
         self.sum_field.setObjectName("sum_field")
@@ -71,7 +69,7 @@ class EmbeddingTools(QWidget):
         self.sum_field.setToolTip(
             "Words that are single tokens, with + and - between spaces. Enter computes."
         )
-        self.sums = TokenChips(theme, emphasis, self)
+        self.sums = TokenChips(theme, state.emphasis_of_id, self)
         self.sums.setObjectName("sum_chips")
         self.grid = CosineGrid(theme, self)
         self.player = LayerPlayer(theme, self)
@@ -79,12 +77,14 @@ class EmbeddingTools(QWidget):
         self.stage_reading.setObjectName("stage_reading")
         self.stage_reading.setTextFormat(Qt.TextFormat.PlainText)
         self.stage_reading.setWordWrap(True)
+        self.positions = PositionView(state, theme, self)
         self._pages = {
             "angle": self._page(self.card, self.no_pair),
             "nearest": self._page(self.nearest),
             "sums": self._page(self.sum_field, self.sums),
             "matrix": self._page(self.grid),
             "layers": self._page(self.player, self.stage_reading),
+            "positions": self._page(self.positions),
         }
         self._row = WrappingLayout()
         self._row.addWidget(self.tabs)
@@ -133,6 +133,7 @@ class EmbeddingTools(QWidget):
             row.update_theme()
         for chips in (self.nearest, self.sums):
             chips.update_theme()
+        self.positions.update_theme()
         self.sum_field.setFont(self._theme.mono())
         self.stage_reading.setFont(self._theme.mono())
         self._row.setSpacing(self._theme.space(0.8))
@@ -152,8 +153,8 @@ class EmbeddingTools(QWidget):
         self.tabs.set_current(self._tool)
         for name, page in self._pages.items():
             page.setVisible(name == self._tool)
-        # A matrix takes what room there is; the other tools only what they need.
-        large = self._tool == "matrix"
+        # Maps take what room there is; the other tools only what they need.
+        large = self._tool in ("matrix", "positions")
         policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         if large:
             policy.setVerticalPolicy(QSizePolicy.Policy.Expanding)

@@ -22,9 +22,13 @@ class Segmented(QWidget):
 
     chosen = Signal(str)
 
-    def __init__(self, theme: Theme, name: str, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, theme: Theme, name: str, parent: QWidget | None = None, *, dense: bool = False
+    ) -> None:
         super().__init__(parent)
         self.theme = theme
+        # Many names in a narrow panel stand closer together.
+        self._margin = 0.6 if dense else 1.1
         self.setObjectName(name)
         self._group = QButtonGroup(self)
         self._group.setExclusive(True)
@@ -77,7 +81,7 @@ class Segmented(QWidget):
             left = radius if place == 0 else 0
             right = radius if place == len(buttons) - 1 else 0
             button.setStyleSheet(
-                f"QPushButton {{ padding: {round(pad * 0.55)}px {round(pad * 1.1)}px;"
+                f"QPushButton {{ padding: {round(pad * 0.55)}px {round(pad * self._margin)}px;"
                 f" margin-left: {-1 if place else 0}px;"
                 f" border-top-left-radius: {left}px; border-bottom-left-radius: {left}px;"
                 f" min-width: {measure(button.text()) + 2}px;"
