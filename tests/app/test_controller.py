@@ -272,3 +272,20 @@ def test_that_the_mean_and_the_rollout_follow_the_run_and_the_layer(
     state.set_summary("mean")
     settle(qtbot, controller)
     assert state.attention.title == "cross · mean of 8 heads · layer 1"
+
+
+def test_that_position_encodings_come_from_the_model_when_asked_for(
+    qtbot: QtBot, state: AppState, controller: Controller
+) -> None:
+    state.vectors.positions_requested.emit()
+    assert state.vectors.positions is None
+    begin(qtbot, state, controller)
+    state.vectors.positions_requested.emit()
+    settle(qtbot, controller)
+    assert state.vectors.positions is not None
+    assert [(one.kind, one.stack) for one in state.vectors.positions] == [
+        ("sinusoidal", "encoder"),
+        ("sinusoidal", "decoder"),
+    ]
+    state.set_model(None)
+    assert state.vectors.positions is None

@@ -248,8 +248,8 @@ class PositionView(QWidget):
             ways = encoding.bias_by_distance()[:, : n if encoding.causal else None]
             limit = float(np.abs(ways).max())
             return (
-                MapContent(bias, limit, f"head {self._head}, by query", "key", square=True),
-                MapContent(ways, limit, "by head", "key − query", 1 - n),
+                MapContent(bias, limit, f"head {self._head}", "key", square=True),
+                MapContent(ways, limit, "all heads", "key − query", 1 - n),
             )
         if encoding.frequencies is not None:
             count = self._count(MANY)
