@@ -66,11 +66,12 @@ class PositionEncoding:
 
 
 def cosine_matrix(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """(n, n) float64 cosines of (n, d) vectors; NaN where one is the zero vector. O(n² d)."""
+    """(n, n) float64 cosines of (n, d) vectors; NaN where one is zero or not finite. O(n² d)."""
     wide = vectors.astype(np.float64)
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    unit = wide / np.where(lengths > 0.0, lengths, np.nan)
-    return np.clip(unit @ unit.T, -1.0, 1.0)
+    with np.errstate(invalid="ignore"):
+        unit = wide / np.where(lengths > 0.0, lengths, np.nan)
+        return np.clip(unit @ unit.T, -1.0, 1.0)
 
 
 def turned_cosines(frequencies: npt.NDArray[np.float64], positions: int) -> npt.NDArray[np.float64]:

@@ -80,7 +80,8 @@ def _read_table(
     offset = _offset(module)
     usable = table.shape[0] - offset
     shown = min(usable, MOST_POSITIONS)
-    vectors = table[offset : offset + shown].float().cpu().numpy()
+    # A copy: the record outlives the model, and must not keep its table alive.
+    vectors = table[offset : offset + shown].float().cpu().numpy().copy()
     fixed = "Sinusoidal" in type(module).__name__ or bool(getattr(lm.config, "sinusoidal_pos_embds", False))
     parts = [
         "Sinusoids of falling frequency, fixed and not learned, are added to the token vectors."

@@ -114,6 +114,8 @@ def test_that_each_stack_marks_its_own_tokens(qtbot: QtBot, view: PositionView, 
     state.vectors.set_positions((LEARNED, DECODER))
     qtbot.mouseClick(view.left, LEFT, pos=cell(view.left, 4, 2))
     assert state.selection == Selection(TokenRef("source", 4))
+    qtbot.mouseClick(view.left, LEFT, Qt.KeyboardModifier.ControlModifier, pos=cell(view.left, 3, 2))
+    assert state.selection == Selection(TokenRef("source", 4), TokenRef("source", 3))
     qtbot.mouseClick(view.stacks.button("decoder"), LEFT)
     qtbot.mouseClick(view.right, LEFT, pos=cell(view.right, 0, 2))
     assert state.selection == Selection(TokenRef("start", 0), TokenRef("generated", 1))
@@ -189,3 +191,16 @@ def test_that_colours_are_two_sided(view: PositionView, state: AppState) -> None
     above = picture.pixelColor(cell(view.left, 30, 12))
     assert below.red() > below.blue()
     assert above.blue() > above.red()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_that_a_damaged_table_is_shown_as_it_is(
+    qtbot: QtBot, view: PositionView, state: AppState, value: float
+) -> None:
+    vectors = VECTORS.copy()
+    vectors[2] = value
+    damaged = dataclasses.replace(LEARNED, vectors=vectors, cosines=cosine_matrix(vectors))
+    state.vectors.set_positions((damaged,))
+    assert not view.grab().isNull()
+    qtbot.mouseMove(view.right, cell(view.right, 2, 20))
+    assert view.reading.text().endswith("cosine no direction")

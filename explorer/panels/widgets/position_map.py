@@ -64,12 +64,12 @@ class PositionMap(QWidget):
     -------
     hovered : object
         (row, column) under the pointer, or None.
-    clicked : int, int
-        Row and column.
+    clicked : int, int, bool
+        Row, column, and whether Ctrl or Shift was held.
     """
 
     hovered = Signal(object)
-    clicked = Signal(int, int)
+    clicked = Signal(int, int, bool)
 
     def __init__(self, theme: Theme, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -159,7 +159,8 @@ class PositionMap(QWidget):
         """A cell was clicked."""
         cell = self._at(event.position())
         if cell is not None:
-            self.clicked.emit(*cell)
+            more = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+            self.clicked.emit(*cell, bool(event.modifiers() & more))
 
     def _set_over(self, over: tuple[int, int] | None) -> None:
         if over != self._over:
@@ -168,7 +169,7 @@ class PositionMap(QWidget):
             self.update()
 
     def _draw(self, content: MapContent, size: QSize) -> QPixmap:
-        share = np.clip(content.values / (content.limit or 1.0), -1.0, 1.0)
+        share = np.clip(content.values / content.limit, -1.0, 1.0)
         nothing = np.isnan(share)
         steps = np.rint(np.where(nothing, 0.0, share) * (_SIDE - 1)).astype(np.intp)
         palette = self._theme.palette

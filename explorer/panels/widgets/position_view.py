@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
@@ -141,12 +142,12 @@ class PositionView(QWidget):
         self._hover_token(None if cell is None or on_heads else cell[0])
         self.reading.setText(self._rest() if cell is None else self._right_words(*cell))
 
-    def _on_left_clicked(self, row: int, column: int) -> None:
+    def _on_left_clicked(self, row: int, column: int, extend: bool) -> None:
         refs = self._refs()
         if row < len(refs):
-            self._state.select(refs[row])
+            self._state.select(refs[row], extend=extend)
 
-    def _on_right_clicked(self, row: int, column: int) -> None:
+    def _on_right_clicked(self, row: int, column: int, extend: bool) -> None:
         encoding, refs = self.encoding, self._refs()
         if encoding is not None and encoding.bias is not None:
             self.heads.setCurrentIndex(row)
@@ -229,7 +230,7 @@ class PositionView(QWidget):
         if encoding.vectors is not None and encoding.cosines is not None:
             count = self._count(len(encoding.vectors))
             vectors = encoding.vectors[:count]
-            limit = float(np.quantile(np.abs(vectors), _LIMIT_SHARE))
+            limit = _limit(vectors, _LIMIT_SHARE)
             return (
                 MapContent(vectors, limit, "added vectors", "dimension"),
                 MapContent(
@@ -246,7 +247,7 @@ class PositionView(QWidget):
             if encoding.causal:
                 bias[np.triu_indices(n, 1)] = np.nan
             ways = encoding.bias_by_distance()[:, : n if encoding.causal else None]
-            limit = float(np.abs(ways).max())
+            limit = _limit(ways, 1.0)
             return (
                 MapContent(bias, limit, f"head {self._head}", "key", square=True),
                 MapContent(ways, limit, "all heads", "key − query", 1 - n),
@@ -311,3 +312,9 @@ class PositionView(QWidget):
             return f"head {row}, key {way}: bias {value:+.5f}"
         figure = "no direction" if math.isnan(value) else f"{value:+.6f}"
         return f"positions {self._position(row)} and {self._position(column)}: cosine {figure}"
+
+
+def _limit(values: npt.NDArray[np.float32], share: float) -> float:
+    """What so large a share of the values stays below in size; a damaged checkpoint's NaN left out."""
+    sizes = np.abs(values[np.isfinite(values)])
+    return (float(np.quantile(sizes, share)) if sizes.size else 0.0) or 1.0
