@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import operator
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Literal
@@ -25,6 +27,8 @@ Neighbour = tuple[int, str, float]
 
 # Rows are converted and multiplied in pieces of this size: large enough for BLAS, small beside any matrix.
 CHUNK_BYTES = 64 * 2**20
+# A smaller matrix is read sooner than threads are started.
+PARALLEL_BYTES = 64 * 2**20
 # The view lets a person choose among so many axes.
 CLOUD_COMPONENTS = 10
 # Below this width LAPACK finds the leading eigenvectors faster than Lanczos steps do.
@@ -354,7 +358,7 @@ class EmbeddingSpace:
         vector = torch.from_numpy(query).to(dtype).to(self.matrix.device)
         with _full_precision():
             if self.matrix.dtype == dtype:
-                return (self.matrix @ vector).float().cpu().numpy()
+                return _row_products(self.matrix, vector).float().cpu().numpy()
             return np.concatenate([(chunk @ vector).cpu().numpy() for _, chunk in self._chunks()])
 
     def _check_finite(self) -> None:
@@ -451,6 +455,21 @@ class EmbeddingSpace:
             placed = chunk @ directions.to(chunk.dtype).to(chunk.device)
             coordinates[start : start + len(chunk)] = placed.cpu().numpy() - offset
         return coordinates
+
+
+def _row_products(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    """(V,) products of every row with one vector; no copy of the matrix.
+
+    A large matrix on the CPU is shared out by rows among as many threads as there are cores: all the
+    time goes into reading it from memory, which one core cannot do at the speed that memory has.
+    """
+    threads = os.cpu_count() or 1
+    if matrix.device.type != "cpu" or matrix.nbytes < PARALLEL_BYTES or threads == 1:
+        return matrix @ vector
+    share = -(-matrix.shape[0] // threads)
+    starts = range(0, matrix.shape[0], share)
+    with ThreadPoolExecutor(threads) as pool:
+        return torch.cat(list(pool.map(lambda start: matrix[start : start + share] @ vector, starts)))
 
 
 def _lower_square(rows: torch.Tensor) -> torch.Tensor:

@@ -123,6 +123,14 @@ def test_that_neighbours_are_the_same_over_many_chunks(monkeypatch: pytest.Monke
     assert np.allclose(chunked.pca(3).coordinates, components.coordinates, atol=1e-5)
 
 
+def test_that_neighbours_are_the_same_when_threads_share_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = random_matrix(301, 16)
+    expected = make_space(matrix).neighbours("king", 20)
+    monkeypatch.setattr(embedding_space, "PARALLEL_BYTES", 0)
+    monkeypatch.setattr(embedding_space.os, "cpu_count", lambda: 4)
+    assert make_space(matrix).neighbours("king", 20) == expected
+
+
 def test_that_an_analogy_leaves_its_inputs_out() -> None:
     matrix = random_matrix(60, 10)
     space, rows = make_space(matrix), reference(matrix)
