@@ -119,7 +119,7 @@ def _read_bias(
     sharing = "every layer has its own" if own > stacks else "all layers of the stack share it"
     note = (
         "A learned number for each head and distance is added to the attention scores; "
-        f"nothing is added to the token vectors. Shown is that of layer 0: {sharing}."
+        f"nothing is added to the token vectors. Layer 0, first {BIAS_POSITIONS} positions; {sharing}."
     )
     return PositionEncoding(
         "relative bias",

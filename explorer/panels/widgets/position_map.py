@@ -223,7 +223,7 @@ class PositionMap(QWidget):
         right = area.right() + 1
         box = QRectF(right - widths[1] - gap - bar, 0.25 * high, bar, 0.5 * high)
         start = box.left() - gap - widths[0]
-        if start - area.left() > 6 * high:
+        if start - area.left() > metrics.horizontalAdvance(content.title) + gap:
             gradient = QLinearGradient(box.topLeft(), box.topRight())
             palette = self._theme.palette
             gradient.setColorAt(0.0, QColor(_BELOW_ZERO[palette.dark]))
@@ -234,7 +234,11 @@ class PositionMap(QWidget):
             painter.drawText(QPointF(start, metrics.ascent()), ends[0])
             painter.drawText(QPointF(box.right() + gap, metrics.ascent()), ends[1])
         else:
-            start = right
+            # Too narrow for the bar: its ends in words.
+            ends_text = f"±{content.limit:.2g}"
+            start = right - metrics.horizontalAdvance(ends_text)
+            painter.setPen(self._theme.color("muted"))
+            painter.drawText(QPointF(start, metrics.ascent()), ends_text)
         painter.setPen(self._theme.color("text"))
         title = metrics.elidedText(content.title, Qt.TextElideMode.ElideRight, start - area.left() - 2 * gap)
         painter.drawText(QPointF(area.left(), metrics.ascent()), title)
