@@ -348,7 +348,7 @@ class Controller(QObject):
             self._state.set_overview(overview)
 
     def _on_selection_changed(self) -> None:
-        ids = [self._state.token_id(ref) for ref in self._state.selection.refs]
+        ids = [self._state.token_id(ref) for ref in self._state.selection.ends]
         if len(ids) == 2 and None not in ids and self._state.model is not None:
             first, second = ids
             assert first is not None
@@ -366,7 +366,7 @@ class Controller(QObject):
 
     def _read_cell(self) -> None:
         """Look into the weight that the selected pair stands for in the opened head, if it does."""
-        run, head, refs = self._state.run, self._state.head, self._state.selection.refs
+        run, head, refs = self._state.run, self._state.head, self._state.selection.ends
         cell = None if run is None or head is None else run.attention_cell(head.kind, refs)
         if cell is None or head is None or run is None or run.run_id != self._run_id or self._state.stale:
             self._state.set_cell(None)
@@ -380,12 +380,12 @@ class Controller(QObject):
         )
 
     def _on_cell_read(self, run_id: int, refs: tuple[TokenRef, ...], cell: CellReading | None) -> None:
-        current = run_id == self._run_id and refs == self._state.selection.refs
+        current = run_id == self._run_id and refs == self._state.selection.ends
         if current and cell is not None and cell.head == self._state.head:
             self._state.set_cell(cell)
 
     def _on_pair_read(self, pair: PairReading) -> None:
-        ids = tuple(self._state.token_id(ref) for ref in self._state.selection.refs)
+        ids = tuple(self._state.token_id(ref) for ref in self._state.selection.ends)
         if pair.token_ids == ids:
             self._state.set_pair(pair)
 

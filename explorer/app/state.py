@@ -177,7 +177,7 @@ class AppState(QObject):
             return
         self._set("source", source)
         self.set_hover(None)
-        self.set_selection(Selection(*(ref for ref in self._selection.refs if ref.side == "vocabulary")))
+        self.set_selection(Selection.of(ref for ref in self._selection.refs if ref.side == "vocabulary"))
 
     @property
     def run(self) -> RunSnapshot | None:
@@ -202,7 +202,7 @@ class AppState(QObject):
             self.set_attention(None)
             self.set_overview(None)
         self.set_selection(
-            Selection(*(ref for ref in self._selection.refs if self.token_id(ref) is not None))
+            Selection.of(ref for ref in self._selection.refs if self.token_id(ref) is not None)
         )
         if self._hover is not None and self.token_id(self._hover) is None:
             self.set_hover(None)

@@ -147,9 +147,7 @@ def _selection(text: str) -> Selection:
         if match is None:
             raise ValueError(f"--select takes e.g. source:3 or source:3,generated:3, not {text!r}.")
         refs.append(TokenRef(match[1], int(match[2])))  # type: ignore[arg-type]
-    if len(refs) > 2:
-        raise ValueError("--select takes one token or a pair.")
-    return Selection(*refs)
+    return Selection.of(refs)
 
 
 def _head(text: str) -> HeadRef | None:

@@ -6,6 +6,7 @@ token can light up in every panel, whatever the panel draws it as.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,21 +44,41 @@ class HeadRef:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The selected token and, where a pair is being compared, its partner."""
+    """The selected token, its partner where a pair is being compared, and further picks.
+
+    The first two are the pair that angle, arc and attention cell are of; further ones are compared
+    with them as a matrix.
+    """
 
     token: TokenRef | None = None
     partner: TokenRef | None = None
+    further: tuple[TokenRef, ...] = ()
+
+    @classmethod
+    def of(cls, refs: Iterable[TokenRef]) -> Selection:
+        """Select these, the first two as the pair."""
+        picked = tuple(refs)
+        token, partner = (*picked[:2], None, None)[:2]
+        return cls(token, partner, picked[2:])
 
     def with_pick(self, ref: TokenRef) -> Selection:
-        """Make ``ref`` the pair's other end: the token stays, a second pick of either end drops it."""
-        if self.token is None or ref == self.token:
-            return Selection(None if ref == self.token else ref)
-        return Selection(self.token, None if ref == self.partner else ref)
+        """Add ``ref``; a second pick of it drops it."""
+        refs = self.refs
+        return (
+            Selection.of(other for other in refs if other != ref)
+            if ref in refs
+            else Selection.of((*refs, ref))
+        )
+
+    @property
+    def ends(self) -> tuple[TokenRef, ...]:
+        """The token and its partner, as far as there are any."""
+        return tuple(ref for ref in (self.token, self.partner) if ref is not None)
 
     @property
     def refs(self) -> tuple[TokenRef, ...]:
-        """The selected references, token first."""
-        return tuple(ref for ref in (self.token, self.partner) if ref is not None)
+        """All selected references, token first."""
+        return (*self.ends, *self.further)
 
 
 NOTHING = Selection()

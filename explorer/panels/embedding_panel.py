@@ -165,7 +165,7 @@ class EmbeddingPanel(Panel):
         """Matrix and layers are read from the model only while they are looked at."""
         vectors, run = self.state.vectors, self.state.run
         if self.tools.tool == "matrix":
-            vectors.matrix_requested.emit(self._sentence_ids())
+            vectors.matrix_requested.emit(self._compared_ids())
         elif self.tools.tool == "layers" and run is not None:
             path = vectors.path
             if path is None or path.run_id != run.run_id or path.refs != run.refs():
@@ -178,9 +178,15 @@ class EmbeddingPanel(Panel):
                 return ref
         return TokenRef("vocabulary", token_id)
 
-    def _sentence_ids(self) -> tuple[int, ...]:
-        ids = (self.state.token_id(ref) for ref in self.state.refs())
-        return tuple(token_id for token_id in ids if token_id is not None)
+    def _compared(self) -> list[tuple[TokenRef, int]]:
+        """What the matrix compares: more than two picks, else all tokens of the sentence."""
+        picks = self.state.selection.refs
+        refs = picks if len(picks) > 2 else self.state.refs()
+        ids = ((ref, self.state.token_id(ref)) for ref in refs)
+        return [(ref, token_id) for ref, token_id in ids if token_id is not None]
+
+    def _compared_ids(self) -> tuple[int, ...]:
+        return tuple(token_id for _, token_id in self._compared())
 
     # -- the cloud ------------------------------------------------------------------------------------
 
@@ -245,6 +251,8 @@ class EmbeddingPanel(Panel):
     def _update_selection(self) -> None:
         self._update_marks()
         self._update_pair()
+        if self.tools.tool == "matrix":
+            self._request_what_the_tool_shows()
         pair, ids = self._vector_pair(), self._selected_ids()
         if pair is not None:
             self.scatter.reveal_pair(pair)
@@ -369,13 +377,13 @@ class EmbeddingPanel(Panel):
     # -- the pair -----------------------------------------------------------------------------------------
 
     def _selected_ids(self) -> list[int]:
-        ids = [self.state.token_id(ref) for ref in self.state.selection.refs]
+        ids = [self.state.token_id(ref) for ref in self.state.selection.ends]
         count = 0 if self.state.cloud is None else len(self.state.cloud.pieces)
         return [token_id for token_id in ids if token_id is not None and token_id < count]
 
     def _path_pair(self) -> tuple[int, int] | None:
         """The selected pair's places among the path's tokens."""
-        path, refs = self.state.vectors.path, self.state.selection.refs
+        path, refs = self.state.vectors.path, self.state.selection.ends
         if not self._on_layers or path is None or len(refs) != 2 or any(ref not in path.refs for ref in refs):
             return None
         return path.refs.index(refs[0]), path.refs.index(refs[1])
@@ -396,7 +404,7 @@ class EmbeddingPanel(Panel):
             return None
         reading = self._reading()
         text = "" if reading is None else degrees(reading.angle_degrees)
-        first, second = self.state.selection.refs
+        first, second = self.state.selection.ends
         origin, tokens = axes.origin, self._path_pair()
         mode = self.state.vectors.mode
         if tokens is not None:
@@ -479,9 +487,9 @@ class EmbeddingPanel(Panel):
         chips.show_tokens([(i, self.state.piece(i), figure(value, 3)) for i, value in ranked])
 
     def _update_matrix(self) -> None:
-        matrix, refs = self.state.vectors.matrix, self.state.refs()
-        if matrix is not None and matrix.ids == self._sentence_ids():
-            tokens = [(self.state.piece(i), ref.side) for i, ref in zip(matrix.ids, refs, strict=True)]
+        matrix = self.state.vectors.matrix
+        if matrix is not None and matrix.ids == self._compared_ids():
+            tokens = [(self.state.piece(token_id), ref.side) for ref, token_id in self._compared()]
             self.tools.grid.show_matrix(tokens, matrix.cosines)
 
     # -- looks ----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QLabel, QPushButton
+from PySide6.QtWidgets import QAbstractButton, QLabel, QPushButton
 from pytestqt.qtbot import QtBot
 
 from explorer.commands.window import Parts
@@ -218,3 +218,24 @@ def test_that_every_family_steps_through_the_same_window(open_window: Open, qtbo
     assert parts.state.run.steps == ()
     assert parts.state.attention is not None
     assert parts.state.notice is None
+
+
+def test_that_more_than_two_picks_are_compared_as_a_matrix(open_window: Open, qtbot: QtBot) -> None:
+    parts = open_window()
+    state = parts.state
+    for index in range(3):
+        state.select(TokenRef("source", index), extend=True)
+    tools = parts.window.panels["embedding"].tools  # type: ignore[attr-defined]
+    matrix_button = next(b for b in tools.findChildren(QAbstractButton) if b.text() == "matrix")
+    matrix_button.click()
+    settle(qtbot, parts)
+    matrix = state.vectors.matrix
+    assert matrix is not None
+    assert matrix.ids == tuple(state.token_id(TokenRef("source", index)) for index in range(3))
+    assert state.pair is not None
+    assert state.pair.token_ids == matrix.ids[:2]
+    assert matrix.cosines[0, 1] == pytest.approx(state.pair.cosine, abs=1e-6)
+    state.select(TokenRef("source", 4), extend=True)
+    settle(qtbot, parts)
+    assert state.vectors.matrix is not None
+    assert state.vectors.matrix.cosines.shape == (4, 4)
