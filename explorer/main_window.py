@@ -24,16 +24,16 @@ from explorer.app.controller import Controller
 from explorer.app.settings import Settings
 from explorer.app.state import AppState, Notice
 from explorer.panels.attention_panel import AttentionPanel
+from explorer.panels.bars.activity_line import ActivityLine
+from explorer.panels.bars.dock_title import DockTitle
+from explorer.panels.bars.notice_bar import NoticeBar
+from explorer.panels.bars.pipeline_strip import PipelineStrip
+from explorer.panels.bars.top_bar import TopBar
 from explorer.panels.embedding_panel import EmbeddingPanel
 from explorer.panels.generation_panel import GenerationPanel
 from explorer.panels.softmax_panel import SoftmaxPanel
 from explorer.panels.token_panel import TokenPanel
-from explorer.panels.widgets.activity_line import ActivityLine
-from explorer.panels.widgets.dock_title import DockTitle
-from explorer.panels.widgets.notice_bar import NoticeBar
 from explorer.panels.widgets.panel import Panel
-from explorer.panels.widgets.pipeline_strip import PipelineStrip
-from explorer.panels.widgets.top_bar import TopBar
 from explorer.theme import SchemeChoice, Theme, classroom_scale
 
 # The names are those of `screenshot --panel`.

@@ -17,14 +17,14 @@ from explorer.benchmarks.figures import Figure, Plan, Skip, Target
 from explorer.core.sampling import SamplingParams
 from explorer.core.tokens import TokenizedText
 from explorer.panels.attention_panel import AttentionPanel
+from explorer.panels.embedding.gl_canvas import GLCanvas, probe_opengl
+from explorer.panels.embedding.raster_canvas import RasterCanvas
+from explorer.panels.embedding.scatter3d import Scatter3D
+from explorer.panels.embedding.scatter_overlay import ScatterOverlay
 from explorer.panels.generation_panel import GenerationPanel
 from explorer.panels.softmax_panel import SoftmaxPanel
 from explorer.panels.token_panel import TokenPanel
-from explorer.panels.widgets.gl_canvas import GLCanvas, probe_opengl
 from explorer.panels.widgets.panel import Panel
-from explorer.panels.widgets.raster_canvas import RasterCanvas
-from explorer.panels.widgets.scatter3d import Scatter3D
-from explorer.panels.widgets.scatter_overlay import ScatterOverlay
 from explorer.theme import Theme
 
 FRAME_MS = 16.0

@@ -14,13 +14,12 @@ from explorer.app.state import AppState, Notice
 from explorer.colormaps import ColorScale, top_of
 from explorer.core.head_measures import Measure, PerHead
 from explorer.core.selection import HeadRef, Selection, TokenRef
-from explorer.panels.widgets.attention_controls import AttentionControls, DisplayOptions, ExportFormat
-from explorer.panels.widgets.compared_maps import MOST_COMPARED, ComparedMaps, shared_scale
-from explorer.panels.widgets.empty_hint import EmptyHint
-from explorer.panels.widgets.head_overview import HeadOverview
-from explorer.panels.widgets.heat_map import HeatMap
-from explorer.panels.widgets.line_map import LineMap
-from explorer.panels.widgets.map_builder import (
+from explorer.panels.attention.attention_controls import AttentionControls, DisplayOptions, ExportFormat
+from explorer.panels.attention.compared_maps import MOST_COMPARED, ComparedMaps, shared_scale
+from explorer.panels.attention.head_overview import HeadOverview
+from explorer.panels.attention.heat_map import HeatMap
+from explorer.panels.attention.line_map import LineMap
+from explorer.panels.attention.map_builder import (
     ROLLOUT_SOURCE,
     DrawnMap,
     build_map,
@@ -29,15 +28,16 @@ from explorer.panels.widgets.map_builder import (
     order_heads,
     rows_are_written,
 )
-from explorer.panels.widgets.map_content import MapContent, MapHit
-from explorer.panels.widgets.map_emphasis import emphasis_of, selected_cell
-from explorer.panels.widgets.map_export import MapPicture, map_csv, map_npz
-from explorer.panels.widgets.map_footer import Reading, Readout, ScaleBar
-from explorer.panels.widgets.map_reading import description_of, reading_of
-from explorer.panels.widgets.map_view import MapView
-from explorer.panels.widgets.overview_splitter import OverviewSplitter
+from explorer.panels.attention.map_content import MapContent, MapHit
+from explorer.panels.attention.map_emphasis import emphasis_of, selected_cell
+from explorer.panels.attention.map_export import MapPicture, map_csv, map_npz
+from explorer.panels.attention.map_footer import Reading, Readout, ScaleBar
+from explorer.panels.attention.map_reading import description_of, reading_of
+from explorer.panels.attention.map_view import MapView
+from explorer.panels.attention.overview_splitter import OverviewSplitter
+from explorer.panels.attention.weight_view import WeightView
+from explorer.panels.widgets.empty_hint import EmptyHint
 from explorer.panels.widgets.panel import Panel
-from explorer.panels.widgets.weight_view import WeightView
 from explorer.theme import Theme
 
 _LOW_STEPS = 52

@@ -14,16 +14,16 @@ from explorer.app.state import AppState, Emphasis
 from explorer.core.records import PairReading
 from explorer.core.selection import TokenRef
 from explorer.core.vectors import Ranked, VectorMode
-from explorer.panels.widgets.cloud_view import WORDS, Axes, ColorMode, choose_axes, cloud_colors, percent
-from explorer.panels.widgets.embedding_menu import EmbeddingMenu
-from explorer.panels.widgets.embedding_tools import EmbeddingTools
-from explorer.panels.widgets.pair_card import CardText, degrees, figure
+from explorer.panels.embedding.cloud_view import WORDS, Axes, ColorMode, choose_axes, cloud_colors, percent
+from explorer.panels.embedding.embedding_menu import EmbeddingMenu
+from explorer.panels.embedding.embedding_tools import EmbeddingTools
+from explorer.panels.embedding.pair_card import CardText, degrees, figure
+from explorer.panels.embedding.scatter3d import Scatter3D
+from explorer.panels.embedding.scatter_overlay import LONGEST_LABEL, Mark, Place, Trail, VectorPair
+from explorer.panels.embedding.token_chips import TokenChips
+from explorer.panels.embedding.token_search import TokenSearch
 from explorer.panels.widgets.panel import Panel
 from explorer.panels.widgets.piece_text import shorten, visible_piece
-from explorer.panels.widgets.scatter3d import Scatter3D
-from explorer.panels.widgets.scatter_overlay import LONGEST_LABEL, Mark, Place, Trail, VectorPair
-from explorer.panels.widgets.token_chips import TokenChips
-from explorer.panels.widgets.token_search import TokenSearch
 from explorer.theme import Theme
 
 SMALL_PANEL, TINY_PANEL = 470, 330

@@ -7,9 +7,9 @@ from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from explorer.app.state import AppState
+from explorer.panels.generation.step_strip import StepStrip
+from explorer.panels.generation.step_timeline import StepTimeline
 from explorer.panels.widgets.panel import Panel
-from explorer.panels.widgets.step_strip import StepStrip
-from explorer.panels.widgets.step_timeline import StepTimeline
 from explorer.theme import Theme
 
 # What the bars mean, in as many words as there is room for.

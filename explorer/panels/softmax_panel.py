@@ -23,13 +23,13 @@ from explorer.app.state import AppState, Notice
 from explorer.core.records import StepRecord
 from explorer.core.sampling import Distribution, LogitsError
 from explorer.core.selection import TokenRef
-from explorer.panels.widgets.bar_content import Bar, BarContent, exact_text, percent_text, read_bar, read_bars
-from explorer.panels.widgets.bar_legend import BarLegend
-from explorer.panels.widgets.distribution_bars import DistributionBars, describe
+from explorer.panels.softmax.bar_content import Bar, BarContent, exact_text, percent_text, read_bar, read_bars
+from explorer.panels.softmax.bar_legend import BarLegend
+from explorer.panels.softmax.distribution_bars import DistributionBars, describe
+from explorer.panels.softmax.sampling_controls import SamplingControls, compact_button
+from explorer.panels.softmax.stages import STAGES, after_stage
 from explorer.panels.widgets.panel import Panel
 from explorer.panels.widgets.piece_text import plain_tooltip, shorten, visible_piece
-from explorer.panels.widgets.sampling_controls import SamplingControls, compact_button
-from explorer.panels.widgets.stages import STAGES, after_stage
 from explorer.theme import Theme
 
 _LONGEST_PIECE = 24

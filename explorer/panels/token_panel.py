@@ -9,10 +9,10 @@ from PySide6.QtWidgets import QFrame, QLabel, QPlainTextEdit, QWidget
 from explorer.app.state import AppState
 from explorer.core.selection import TokenRef
 from explorer.core.tokens import Token, TokenizedText
+from explorer.panels.tokens.source_line import SourceLine
+from explorer.panels.tokens.token_strip import Chip, TokenStrip
 from explorer.panels.widgets.panel import Panel
 from explorer.panels.widgets.piece_text import shorten, visible_piece, visible_text
-from explorer.panels.widgets.source_line import SourceLine
-from explorer.panels.widgets.token_strip import Chip, TokenStrip
 from explorer.theme import SizeName, Theme
 
 _TO_COME = Chip(None, "?", "")

@@ -16,8 +16,8 @@ from explorer.colormaps import heat_table
 from explorer.core.records import AttentionMap, AttentionOverview, RunSnapshot
 from explorer.core.selection import HeadRef, Selection, TokenRef
 from explorer.core.tokens import Token, TokenizedText
+from explorer.panels.attention.line_map import MOST_LINES
 from explorer.panels.attention_panel import AttentionPanel
-from explorer.panels.widgets.line_map import MOST_LINES
 from explorer.theme import Theme
 from tests.support import SOURCE, fill, make_attention, make_model, make_overview, make_run
 

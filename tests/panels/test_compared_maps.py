@@ -12,8 +12,8 @@ from PySide6.QtGui import QAction
 from explorer.app.state import AppState
 from explorer.colormaps import heat_table
 from explorer.core.selection import HeadRef, Selection, TokenRef
+from explorer.panels.attention.map_content import MapEmphasis, MapHit
 from explorer.panels.attention_panel import AttentionPanel
-from explorer.panels.widgets.map_content import MapEmphasis, MapHit
 from explorer.theme import Theme
 from tests.support import fill, make_overview, make_run
 

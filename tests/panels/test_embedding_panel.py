@@ -18,14 +18,14 @@ from explorer.core.records import PairReading
 from explorer.core.selection import Selection, TokenRef
 from explorer.core.token_kinds import KINDS
 from explorer.core.vectors import Arithmetic, CosineMatrix, Neighbourhood, TokenPath
+from explorer.panels.embedding import cloud_export
+from explorer.panels.embedding.cloud_view import cloud_colors
+from explorer.panels.embedding.embedding_tools import TOOLS
+from explorer.panels.embedding.label_layout import place_labels
+from explorer.panels.embedding.raster_canvas import splat
+from explorer.panels.embedding.scatter3d import Scatter3D
+from explorer.panels.embedding.scatter_overlay import Mark
 from explorer.panels.embedding_panel import EmbeddingPanel
-from explorer.panels.widgets import cloud_export
-from explorer.panels.widgets.cloud_view import cloud_colors
-from explorer.panels.widgets.embedding_tools import TOOLS
-from explorer.panels.widgets.label_layout import place_labels
-from explorer.panels.widgets.raster_canvas import splat
-from explorer.panels.widgets.scatter3d import Scatter3D
-from explorer.panels.widgets.scatter_overlay import Mark
 from explorer.theme import DARK, Theme
 from tests.support import TEXT, fill, make_cloud, make_model, make_run
 

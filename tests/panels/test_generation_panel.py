@@ -15,10 +15,10 @@ from explorer.core.records import RunSnapshot, StepRecord
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import Selection, TokenRef
 from explorer.core.tokens import Token
+from explorer.panels.generation.force_menu import ForceMenu
+from explorer.panels.generation.step_card import CardPainter, how_chosen
+from explorer.panels.generation.step_strip import StepStrip, card_after, cards_before
 from explorer.panels.generation_panel import GenerationPanel
-from explorer.panels.widgets.force_menu import ForceMenu
-from explorer.panels.widgets.step_card import CardPainter, how_chosen
-from explorer.panels.widgets.step_strip import StepStrip, card_after, cards_before
 from explorer.theme import Theme
 from tests.support import VOCABULARY, fill, make_model, make_run
 

@@ -10,7 +10,7 @@ from pytestqt.qtbot import QtBot
 from explorer.app.state import Activity, AppState
 from explorer.core.records import ModelInfo
 from explorer.core.selection import Selection
-from explorer.panels.widgets.pipeline_strip import PipelineStrip, stages_of
+from explorer.panels.bars.pipeline_strip import PipelineStrip, stages_of
 from explorer.theme import Theme
 from tests.support import TEXT, fill, make_model, make_run, make_source
 

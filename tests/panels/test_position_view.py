@@ -12,9 +12,9 @@ from pytestqt.qtbot import QtBot
 from explorer.app.state import AppState
 from explorer.core.positions import PositionEncoding, cosine_matrix
 from explorer.core.selection import Selection, TokenRef
+from explorer.panels.embedding.position_map import PositionMap
+from explorer.panels.embedding.position_view import PositionView
 from explorer.panels.embedding_panel import EmbeddingPanel
-from explorer.panels.widgets.position_map import PositionMap
-from explorer.panels.widgets.position_view import PositionView
 from explorer.theme import Theme
 from tests.support import fill, make_cloud, make_model
 

@@ -15,11 +15,11 @@ from explorer.app.state import AppState
 from explorer.core.records import StepRecord
 from explorer.core.sampling import GREEDY, RankedLogits, SamplingParams
 from explorer.core.selection import Selection, TokenRef
+from explorer.panels.softmax import bar_content
+from explorer.panels.softmax.bar_geometry import make_axis
+from explorer.panels.softmax.distribution_bars import describe
+from explorer.panels.softmax.labelled_slider import LabelledSlider
 from explorer.panels.softmax_panel import SoftmaxPanel
-from explorer.panels.widgets import bar_content
-from explorer.panels.widgets.bar_geometry import make_axis
-from explorer.panels.widgets.distribution_bars import describe
-from explorer.panels.widgets.labelled_slider import LabelledSlider
 from explorer.theme import Theme
 from tests.support import GENERATED, VOCABULARY, fill
 

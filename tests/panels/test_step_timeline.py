@@ -9,8 +9,8 @@ from pytestqt.qtbot import QtBot
 
 from explorer.app.state import AppState
 from explorer.core.selection import Selection, TokenRef
+from explorer.panels.generation.step_timeline import StepTimeline
 from explorer.panels.generation_panel import GenerationPanel
-from explorer.panels.widgets.step_timeline import StepTimeline
 from explorer.theme import Theme
 from tests.support import fill, make_run
 

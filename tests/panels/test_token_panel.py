@@ -13,9 +13,9 @@ from explorer.app.state import AppState
 from explorer.core.selection import Selection, TokenRef
 from explorer.core.tokens import Token, TokenizedText
 from explorer.panels.token_panel import TokenPanel, share
+from explorer.panels.tokens.source_line import SourceLine
+from explorer.panels.tokens.token_strip import Chip, TokenStrip
 from explorer.panels.widgets.piece_text import plain_tooltip, probability_text, visible_piece, visible_text
-from explorer.panels.widgets.source_line import SourceLine
-from explorer.panels.widgets.token_strip import Chip, TokenStrip
 from explorer.theme import Theme
 from tests.support import SOURCE, TEXT, fill, make_model, make_run, make_source
 

@@ -9,11 +9,11 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from explorer.app.state import AppState
 from explorer.core.records import CellReading, RunSnapshot
 from explorer.core.selection import HeadRef, TokenRef
+from explorer.panels.attention.weight_canvas import WeightCanvas
+from explorer.panels.attention.weight_layout import WeightSizes, lay_out
+from explorer.panels.attention.weight_reading import WeightHit
+from explorer.panels.attention.weight_view import EMPTY
 from explorer.panels.attention_panel import AttentionPanel
-from explorer.panels.widgets.weight_canvas import WeightCanvas
-from explorer.panels.widgets.weight_layout import WeightSizes, lay_out
-from explorer.panels.widgets.weight_reading import WeightHit
-from explorer.panels.widgets.weight_view import EMPTY
 from explorer.theme import Theme
 from tests.support import fill, make_run
 

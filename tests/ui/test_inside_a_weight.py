@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
 from explorer.commands.window import Parts
-from explorer.panels.widgets.heat_map import HeatMap
-from explorer.panels.widgets.weight_view import WeightView
+from explorer.panels.attention.heat_map import HeatMap
+from explorer.panels.attention.weight_view import WeightView
 from tests.ui.conftest import settle
 
 LEFT = Qt.MouseButton.LeftButton

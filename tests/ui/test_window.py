@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from explorer.commands.window import Parts
 from explorer.core.selection import TokenRef
-from explorer.panels.widgets.notice_bar import NoticeBar
+from explorer.panels.bars.notice_bar import NoticeBar
 from tests.ui.conftest import settle
 
 Open = Callable[..., Parts]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from explorer.app.state import AppState, Emphasis
 from explorer.core.records import RunSnapshot
 from explorer.core.selection import Selection, TokenRef
-from explorer.panels.widgets.map_builder import DrawnMap, rows_are_written
-from explorer.panels.widgets.map_content import MapEmphasis
+from explorer.panels.attention.map_builder import DrawnMap, rows_are_written
+from explorer.panels.attention.map_content import MapEmphasis
 
 
 def emphasis_of(state: AppState, drawn: DrawnMap) -> MapEmphasis:

@@ -22,8 +22,8 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from explorer.app.state import AppState, Emphasis
 from explorer.core.records import RunSnapshot
 from explorer.core.selection import TokenRef
+from explorer.panels.generation.step_card import how_chosen
 from explorer.panels.widgets.piece_text import plain_tooltip, probability_text, shorten, visible_piece
-from explorer.panels.widgets.step_card import how_chosen
 from explorer.theme import Theme
 
 STALE_OPACITY = 0.45

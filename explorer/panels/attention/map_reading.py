@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from explorer.panels.widgets.map_content import AxisToken, MapContent, MapHit
-from explorer.panels.widgets.map_footer import Reading
+from explorer.panels.attention.map_content import AxisToken, MapContent, MapHit
+from explorer.panels.attention.map_footer import Reading
 
 
 def reading_of(content: MapContent, hit: MapHit) -> Reading:

@@ -6,11 +6,11 @@ from PySide6.QtCore import QEvent, QObject, QSize, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QStackedLayout, QVBoxLayout, QWidget
 
+from explorer.panels.attention.map_footer import Reading, Readout
+from explorer.panels.attention.weight_canvas import WeightCanvas
+from explorer.panels.attention.weight_reading import WeightContent
 from explorer.panels.widgets.empty_hint import EmptyHint
-from explorer.panels.widgets.map_footer import Reading, Readout
 from explorer.panels.widgets.segmented import Segmented
-from explorer.panels.widgets.weight_canvas import WeightCanvas
-from explorer.panels.widgets.weight_reading import WeightContent
 from explorer.theme import Theme
 
 EMPTY = "Select a cell (click one in the matrix) to see how its weight came about."

@@ -17,9 +17,9 @@ from PySide6.QtWidgets import QWidget
 
 from explorer import colormaps
 from explorer.app.state import Emphasis
-from explorer.panels.widgets.map_content import AxisToken, MapEmphasis, MapHit
-from explorer.panels.widgets.map_geometry import label_stride, labelled
-from explorer.panels.widgets.map_view import MapView
+from explorer.panels.attention.map_content import AxisToken, MapEmphasis, MapHit
+from explorer.panels.attention.map_geometry import label_stride, labelled
+from explorer.panels.attention.map_view import MapView
 from explorer.theme import Theme
 
 MOST_LINES = 1000

@@ -7,12 +7,12 @@ from PySide6.QtWidgets import QLabel, QLineEdit, QSizePolicy, QVBoxLayout, QWidg
 
 from explorer.app.state import AppState
 from explorer.core.vectors import VECTOR_MODES
-from explorer.panels.widgets.cosine_grid import CosineGrid
-from explorer.panels.widgets.layer_player import LayerPlayer
-from explorer.panels.widgets.pair_card import PairCard
-from explorer.panels.widgets.position_view import PositionView
+from explorer.panels.embedding.cosine_grid import CosineGrid
+from explorer.panels.embedding.layer_player import LayerPlayer
+from explorer.panels.embedding.pair_card import PairCard
+from explorer.panels.embedding.position_view import PositionView
+from explorer.panels.embedding.token_chips import TokenChips
 from explorer.panels.widgets.segmented import Segmented
-from explorer.panels.widgets.token_chips import TokenChips
 from explorer.panels.widgets.wrapping_layout import WrappingLayout
 from explorer.theme import Theme
 

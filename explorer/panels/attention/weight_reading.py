@@ -10,7 +10,7 @@ from PySide6.QtCore import QPointF, QRectF
 
 from explorer.core.records import CellReading
 from explorer.core.weight_steps import Term, number, slot_starts
-from explorer.panels.widgets.map_content import AxisToken
+from explorer.panels.attention.map_content import AxisToken
 
 _DIGITS = 9
 

@@ -14,7 +14,7 @@ from explorer.colormaps import TRANSFORMS, Transform
 from explorer.core.head_measures import MEASURES
 from explorer.core.records import ModelInfo
 from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef
-from explorer.panels.widgets.counter_box import CounterBox
+from explorer.panels.attention.counter_box import CounterBox
 from explorer.panels.widgets.segmented import Segmented
 from explorer.panels.widgets.wrapping_layout import WrappingLayout
 from explorer.theme import Theme

@@ -6,7 +6,7 @@ from PySide6.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QFontMetrics, QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QLineEdit, QSizePolicy, QSlider, QWidget
 
-from explorer.panels.widgets.scale import Scale
+from explorer.panels.softmax.scale import Scale
 from explorer.theme import Theme
 
 _STEPS = {

@@ -23,9 +23,9 @@ from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QSizePolicy, QToolTip
 from explorer.app.state import AppState, Emphasis
 from explorer.core.records import RunSnapshot
 from explorer.core.selection import TokenRef
-from explorer.panels.widgets.force_menu import ForceMenu
+from explorer.panels.generation.force_menu import ForceMenu
+from explorer.panels.generation.step_card import CardPainter, CardPart
 from explorer.panels.widgets.piece_text import plain_tooltip, shorten, visible_piece, visible_text
-from explorer.panels.widgets.step_card import CardPainter, CardPart
 from explorer.theme import Theme
 
 STALE_OPACITY = 0.45

@@ -12,11 +12,11 @@ from explorer.core.attention_view import merge_words, visible_map, word_starts
 from explorer.core.head_measures import PerHead, ranked_heads
 from explorer.core.records import AttentionMap, AttentionOverview, CellReading, RunSnapshot
 from explorer.core.selection import HeadRef, TokenRef
-from explorer.panels.widgets.attention_controls import DisplayOptions
-from explorer.panels.widgets.compared_maps import ComparedMap
-from explorer.panels.widgets.head_overview import HeadOrder
-from explorer.panels.widgets.map_content import AxisToken, MapContent, label_of
-from explorer.panels.widgets.weight_reading import WeightContent
+from explorer.panels.attention.attention_controls import DisplayOptions
+from explorer.panels.attention.compared_maps import ComparedMap
+from explorer.panels.attention.head_overview import HeadOrder
+from explorer.panels.attention.map_content import AxisToken, MapContent, label_of
+from explorer.panels.attention.weight_reading import WeightContent
 
 ROLLOUT_SOURCE = "each layer: 0.5 × mean of heads + 0.5 × itself (Abnar & Zuidema, 2020)"
 

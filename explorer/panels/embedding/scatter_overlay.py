@@ -22,8 +22,8 @@ from PySide6.QtWidgets import QWidget
 
 from explorer.app.state import Emphasis
 from explorer.core.geometry import Camera, arc
-from explorer.panels.widgets.cloud_view import Legend
-from explorer.panels.widgets.label_layout import Box, place_labels
+from explorer.panels.embedding.cloud_view import Legend
+from explorer.panels.embedding.label_layout import Box, place_labels
 from explorer.panels.widgets.piece_text import shorten, visible_text
 from explorer.theme import Theme
 

@@ -8,10 +8,10 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from explorer.core.sampling import GREEDY, SamplingParams
-from explorer.panels.widgets.labelled_slider import LabelledSlider
-from explorer.panels.widgets.sampling_actions import SamplingActions
-from explorer.panels.widgets.scale import Scale
-from explorer.panels.widgets.stages import StageRow
+from explorer.panels.softmax.labelled_slider import LabelledSlider
+from explorer.panels.softmax.sampling_actions import SamplingActions
+from explorer.panels.softmax.scale import Scale
+from explorer.panels.softmax.stages import StageRow
 from explorer.panels.widgets.wrapping_layout import WrappingLayout
 from explorer.theme import Theme
 

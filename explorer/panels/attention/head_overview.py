@@ -24,7 +24,7 @@ from PySide6.QtWidgets import QToolTip, QWidget
 
 from explorer import colormaps
 from explorer.colormaps import ColorScale
-from explorer.panels.widgets.map_view import DIMMED_OPACITY
+from explorer.panels.attention.map_view import DIMMED_OPACITY
 from explorer.panels.widgets.piece_text import plain_tooltip
 from explorer.theme import Theme
 

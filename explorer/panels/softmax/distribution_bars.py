@@ -23,9 +23,9 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from explorer.app.state import Emphasis
-from explorer.panels.widgets.bar_content import Bar, BarContent, exact_text
-from explorer.panels.widgets.bar_geometry import LABEL_DEGREES, Axis, BarGeometry, make_axis
-from explorer.panels.widgets.bar_legend import paint_cut_bar
+from explorer.panels.softmax.bar_content import Bar, BarContent, exact_text
+from explorer.panels.softmax.bar_geometry import LABEL_DEGREES, Axis, BarGeometry, make_axis
+from explorer.panels.softmax.bar_legend import paint_cut_bar
 from explorer.panels.widgets.piece_text import plain_tooltip, visible_piece
 from explorer.theme import Theme
 

@@ -13,8 +13,8 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidg
 from explorer.app.state import AppState
 from explorer.core.positions import PositionEncoding, turned_cosines
 from explorer.core.selection import TokenRef
+from explorer.panels.embedding.position_map import MapContent, PositionMap
 from explorer.panels.widgets.piece_text import shorten, visible_piece
-from explorer.panels.widgets.position_map import MapContent, PositionMap
 from explorer.panels.widgets.segmented import Segmented
 from explorer.panels.widgets.wrapping_layout import WrappingLayout
 from explorer.theme import Theme

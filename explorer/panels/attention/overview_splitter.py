@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QWidget
 
-from explorer.panels.widgets.head_overview import HeadOverview
+from explorer.panels.attention.head_overview import HeadOverview
 from explorer.theme import Theme
 
 _WIDE_ASPECT = 2.4

@@ -12,10 +12,10 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from explorer.core import picking
 from explorer.core.geometry import Camera, framing_distance, on_screen_angle
-from explorer.panels.widgets.cloud_view import Legend
-from explorer.panels.widgets.gl_canvas import GLCanvas, probe_opengl
-from explorer.panels.widgets.raster_canvas import RasterCanvas
-from explorer.panels.widgets.scatter_overlay import AxisName, Mark, ScatterOverlay, Trail, VectorPair
+from explorer.panels.embedding.cloud_view import Legend
+from explorer.panels.embedding.gl_canvas import GLCanvas, probe_opengl
+from explorer.panels.embedding.raster_canvas import RasterCanvas
+from explorer.panels.embedding.scatter_overlay import AxisName, Mark, ScatterOverlay, Trail, VectorPair
 from explorer.theme import Theme
 
 # A slow renderer draws so many points while the camera moves, and all of them when it rests.

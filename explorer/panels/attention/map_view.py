@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QApplication, QToolTip, QWidget
 
 from explorer.app.state import Emphasis
 from explorer.colormaps import ColorScale
-from explorer.panels.widgets.map_content import MapContent, MapEmphasis, MapHit
+from explorer.panels.attention.map_content import MapContent, MapEmphasis, MapHit
 from explorer.panels.widgets.piece_text import plain_tooltip
 from explorer.theme import Theme
 

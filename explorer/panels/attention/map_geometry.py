@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PySide6.QtCore import QPointF, QRectF, QSizeF
 
 from explorer.app.state import Emphasis
-from explorer.panels.widgets.map_content import MapHit
+from explorer.panels.attention.map_content import MapHit
 
 LabelMode = Literal["flat", "slanted", "vertical"]
 SLANT_DEGREES = 40.0

@@ -12,9 +12,9 @@ from PySide6.QtGui import QFontMetricsF, QImage, QPainter
 from PySide6.QtSvg import QSvgGenerator
 
 from explorer.core.records import AttentionMap
-from explorer.panels.widgets.map_content import AxisToken, MapContent
-from explorer.panels.widgets.map_footer import ScaleBar
-from explorer.panels.widgets.map_view import MapView
+from explorer.panels.attention.map_content import AxisToken, MapContent
+from explorer.panels.attention.map_footer import ScaleBar
+from explorer.panels.attention.map_view import MapView
 
 _PIXEL_RATIO = 2
 

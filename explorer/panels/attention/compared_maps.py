@@ -13,9 +13,9 @@ from PySide6.QtWidgets import QWidget
 from explorer import colormaps
 from explorer.app.state import Emphasis
 from explorer.colormaps import ColorScale, top_of
-from explorer.panels.widgets.map_content import AxisToken, MapContent, MapEmphasis, MapHit
-from explorer.panels.widgets.map_footer import Reading
-from explorer.panels.widgets.map_view import DIMMED_OPACITY
+from explorer.panels.attention.map_content import AxisToken, MapContent, MapEmphasis, MapHit
+from explorer.panels.attention.map_footer import Reading
+from explorer.panels.attention.map_view import DIMMED_OPACITY
 from explorer.theme import Theme
 
 MOST_COMPARED = 4

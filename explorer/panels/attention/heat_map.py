@@ -21,9 +21,9 @@ from PySide6.QtWidgets import QWidget
 
 from explorer import colormaps
 from explorer.app.state import Emphasis
-from explorer.panels.widgets.map_content import MapEmphasis, MapHit
-from explorer.panels.widgets.map_geometry import SLANT_DEGREES, MapGeometry, MapMetrics, labelled, lay_out
-from explorer.panels.widgets.map_view import MapView
+from explorer.panels.attention.map_content import MapEmphasis, MapHit
+from explorer.panels.attention.map_geometry import SLANT_DEGREES, MapGeometry, MapMetrics, labelled, lay_out
+from explorer.panels.attention.map_view import MapView
 from explorer.theme import Theme
 
 _MOST_VECTOR_CELLS = 5000

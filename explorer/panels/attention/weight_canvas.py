@@ -30,8 +30,8 @@ from explorer.core.weight_steps import (
     strongest,
     weight_terms,
 )
-from explorer.panels.widgets.map_view import DIMMED_OPACITY
-from explorer.panels.widgets.weight_layout import (
+from explorer.panels.attention.map_view import DIMMED_OPACITY
+from explorer.panels.attention.weight_layout import (
     WeightLayout,
     WeightSizes,
     lay_out,
@@ -39,7 +39,7 @@ from explorer.panels.widgets.weight_layout import (
     slot_of,
     slot_rect,
 )
-from explorer.panels.widgets.weight_reading import WeightContent, WeightHit, describe, hit_in_strip
+from explorer.panels.attention.weight_reading import WeightContent, WeightHit, describe, hit_in_strip
 from explorer.theme import Theme
 
 _TWO_COLUMNS_STEPS = 104

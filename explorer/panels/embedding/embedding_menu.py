@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from explorer.app.state import AppState, Notice
 from explorer.core.vectors import VECTOR_MODES, VectorMode
-from explorer.panels.widgets import cloud_export
-from explorer.panels.widgets.cloud_view import COLOR_MODES, WORDS
+from explorer.panels.embedding import cloud_export
+from explorer.panels.embedding.cloud_view import COLOR_MODES, WORDS
 
 _AXES = ("to the right", "upwards", "towards you")
 

@@ -1,0 +1,1 @@
+"""What the attention panel is made of."""

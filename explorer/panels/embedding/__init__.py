@@ -1,0 +1,1 @@
+"""What the embedding panel is made of."""

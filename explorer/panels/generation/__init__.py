@@ -1,0 +1,1 @@
+"""What the generation panel is made of."""

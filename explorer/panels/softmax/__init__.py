@@ -1,0 +1,1 @@
+"""What the softmax panel is made of."""
