@@ -145,6 +145,7 @@ class Controller(QObject):
                 self._on_cloud_computed,
                 slot="cloud",
                 label="Computing the principal components of the whole vocabulary …",
+                failed=lambda error: self._state.set_cloud_problem(str(error)),
             )
         )
         self._tokenize()

@@ -77,6 +77,7 @@ class AppState(QObject):
 
     model_changed = Signal()
     cloud_changed = Signal()
+    cloud_problem_changed = Signal()
     source_text_changed = Signal()
     source_changed = Signal()
     run_changed = Signal()
@@ -107,6 +108,7 @@ class AppState(QObject):
         self.vectors = VectorState(self)
         self._model: ModelInfo | None = None
         self._cloud: TokenCloud | None = None
+        self._cloud_problem = ""
         self._source_text = ""
         self._source: TokenizedText | None = None
         self._run: RunSnapshot | None = None
@@ -139,6 +141,7 @@ class AppState(QObject):
         self.set_hover(None)
         self.set_run(None)
         self.set_cloud(None)
+        self.set_cloud_problem("")
         self.set_source(None)
         self.vectors.clear()
         self._model = model
@@ -153,6 +156,15 @@ class AppState(QObject):
     def set_cloud(self, cloud: TokenCloud | None) -> None:
         """Set the embedding cloud."""
         self._set("cloud", cloud)
+
+    @property
+    def cloud_problem(self) -> str:
+        """Why the model's token vectors cannot be shown, in one sentence; empty while they can."""
+        return self._cloud_problem
+
+    def set_cloud_problem(self, problem: str) -> None:
+        """The token vectors turned out to be unusable, e.g. because the checkpoint holds NaN."""
+        self._set("cloud_problem", problem)
 
     # -- the sentence and its run -------------------------------------------------------------
 

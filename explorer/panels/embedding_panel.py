@@ -77,6 +77,7 @@ class EmbeddingPanel(Panel):
     def _connect(self) -> None:
         state, vectors = self.state, self.state.vectors
         state.cloud_changed.connect(self._update_cloud)
+        state.cloud_problem_changed.connect(self._update_cloud)
         state.model_changed.connect(self._update_cloud)
         for changed in (state.source_changed, state.run_changed, state.stale_changed):
             changed.connect(self._update_sentence)
@@ -196,9 +197,12 @@ class EmbeddingPanel(Panel):
             self._axes = None
             waiting = self.state.model is not None
             self.show_hint(
-                "Computing the principal components of the whole vocabulary …"
-                if waiting
-                else "The token vectors appear here when a model is loaded."
+                self.state.cloud_problem
+                or (
+                    "Computing the principal components of the whole vocabulary …"
+                    if waiting
+                    else "The token vectors appear here when a model is loaded."
+                )
             )
             self.set_facts("")
             return
@@ -221,7 +225,8 @@ class EmbeddingPanel(Panel):
 
     def _facts(self, axes: Axes) -> list[str]:
         assert self.state.cloud is not None
-        facts = [f"{len(self.state.cloud.pieces):,} tokens", "exact PCA", self._explained(axes)]
+        # What the picture leaves out comes first: the end of the line may not fit.
+        facts = [self._explained(axes), "exact PCA", f"{len(self.state.cloud.pieces):,} tokens"]
         return [*facts, "drawn without OpenGL"] if self.scatter.no_opengl else facts
 
     @staticmethod

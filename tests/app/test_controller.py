@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
+from safetensors.torch import load_file, save_file
 
 import explorer
 from explorer.app.controller import Controller, ModelOptions
 from explorer.app.state import AppState
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import HeadRef, Selection, TokenRef
+from explorer.resources import resources_folder
+
+
+def bundled(name: str) -> Path:
+    return resources_folder() / "models" / name
+
 
 SENTENCE = "J'aime l'apprentissage automatique."
 TIMEOUT_MS = 60_000
@@ -289,3 +298,23 @@ def test_that_position_encodings_come_from_the_model_when_asked_for(
     ]
     state.set_model(None)
     assert state.vectors.positions is None
+
+
+def test_that_damaged_vectors_are_said_where_they_would_stand(
+    qtbot: QtBot, state: AppState, controller: Controller, tmp_path: Path
+) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(bundled("fr-en"), folder)
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name, tensor in tensors.items() if tensor.shape[0] == 8000)
+    tensors[name][5, 0] = float("nan")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    state.model_requested.emit(str(folder))
+    settle(qtbot, controller)
+    assert "not finite" in state.cloud_problem
+    assert state.cloud is None
+    assert state.notice is not None
+    state.model_requested.emit("fr-en")
+    settle(qtbot, controller)
+    assert state.cloud_problem == ""
+    assert state.cloud is not None

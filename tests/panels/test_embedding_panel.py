@@ -71,7 +71,7 @@ def test_that_an_empty_panel_says_what_to_do(qtbot: QtBot, state: AppState, them
 
 
 def test_that_the_facts_state_the_variance_and_how_it_is_drawn(panel: EmbeddingPanel) -> None:
-    assert panel.facts.startswith("8,000 tokens · exact PCA · 3 axes explain 6.1 % of variance")
+    assert panel.facts.startswith("3 axes explain 6.1 % of variance · exact PCA · 8,000 tokens")
     offscreen = QGuiApplication.platformName() == "offscreen"
     assert panel.facts.endswith("drawn without OpenGL") == offscreen
 
