@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from PySide6.QtCore import QObject, QThread, Signal
+from PySide6.QtCore import QObject, QThread, Signal, Slot
 
 WORKER_NICENESS = 5
 
@@ -66,6 +66,7 @@ class Worker(QThread):
     task_succeeded = Signal(object, object)
     task_failed = Signal(object, object)
     drained = Signal()
+    _task_ended = Signal()
 
     def __init__(self, engine: object, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -75,6 +76,9 @@ class Worker(QThread):
         self._running: Task | None = None
         self._changed = threading.Condition()
         self._stopping = False
+        # Counted on the GUI thread: a task is over when its result has been answered there.
+        self._outstanding = 0
+        self._task_ended.connect(self._on_task_ended)
 
     def submit(self, task: Task) -> None:
         """Queue ``task``; a waiting or running one of its slot is cancelled. The first starts the thread."""
@@ -85,6 +89,7 @@ class Worker(QThread):
                         other.cancel()
             self._waiting.append(task)
             self._changed.notify()
+        self._outstanding += 1
         if not self.isRunning():
             self.start()
 
@@ -97,9 +102,8 @@ class Worker(QThread):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits or runs."""
-        with self._changed:
-            return self._running is None and not self._waiting
+        """Whether every task that was submitted has ended and been answered, or the worker was stopped."""
+        return self._outstanding == 0 or self._stopping
 
     def stop(self) -> None:
         """Cancel everything and end the thread; returns when it has ended."""
@@ -125,9 +129,13 @@ class Worker(QThread):
             self._do(task)
             with self._changed:
                 self._running = None
-                drained = not self._waiting
-            if drained:
-                self.drained.emit()
+            self._task_ended.emit()
+
+    @Slot()
+    def _on_task_ended(self) -> None:
+        self._outstanding -= 1
+        if self._outstanding == 0:
+            self.drained.emit()
 
     def _do(self, task: Task) -> None:
         if task.cancelled.is_set():
