@@ -209,7 +209,12 @@ class ScatterOverlay(QWidget):
         drawn = [i for i in range(len(self._marks)) if np.isfinite(seen[:2, i]).all()]
         for i in sorted(drawn, key=lambda i: (self._marks[i].emphasis, -seen[2, i])):
             self._paint_point(painter, self._marks[i], float(seen[0, i]), float(seen[1, i]))
-        spots = [(self._marks[i], float(seen[0, i]), float(seen[1, i])) for i in drawn]
+        # A label beside the edge for a point beyond it would look like a point of its own.
+        spots = [
+            (self._marks[i], float(seen[0, i]), float(seen[1, i]))
+            for i in drawn
+            if self.rect().contains(round(float(seen[0, i])), round(float(seen[1, i])))
+        ]
         self._paint_labels(painter, self._labels(spots), taken)
 
     def _paint_axis_names(self, painter: QPainter) -> list[Box]:
