@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from explorer.core.sampling import GREEDY, SamplingParams
+if TYPE_CHECKING:
+    from explorer.core.sampling import SamplingParams
 
 DEFAULT_MODEL = "fr-en"
 DEFAULT_TEXT = "J'aime l'apprentissage automatique."
@@ -18,6 +20,9 @@ def sampling_params(arguments: argparse.Namespace) -> SamplingParams:
     ValueError
         An option is out of range.
     """
+    # Here and not above: the window reads this module before it has painted, and needs no numpy for it.
+    from explorer.core.sampling import GREEDY, SamplingParams
+
     options = {name: getattr(arguments, name) for name in ("top_k", "top_p", "min_p", "seed")}
     if arguments.max_new_tokens is not None and arguments.max_new_tokens < 1:
         raise ValueError(f"--max-new-tokens must be 1 or more, not {arguments.max_new_tokens}.")

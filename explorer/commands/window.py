@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QColor, QGuiApplication, QPixmap
-from PySide6.QtWidgets import QApplication, QSplashScreen
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication, QLabel, QWidget
 
 from explorer.commands import options
 from explorer.commands.application import make_application, no_screen
@@ -65,20 +65,23 @@ def run(arguments: argparse.Namespace) -> int:
     return app.exec()
 
 
-def opening_picture() -> QSplashScreen:
-    """A small picture with the program's name, shown while the panels are imported."""
+def opening_picture() -> QLabel:
+    """A small frameless window with the program's name, shown while the panels are imported.
+
+    Not a QSplashScreen: that waits up to a second for itself to be mapped.
+    """
     dark = QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
     palette = DARK if dark else LIGHT
-    pixmap = QPixmap(*_OPENING_SIZE)
-    pixmap.fill(QColor(palette.surface))
-    picture = QSplashScreen(pixmap)
-    picture.showMessage(
-        "Transformer explorer\n\nStarting …", Qt.AlignmentFlag.AlignCenter, QColor(palette.text)
-    )
+    picture = QLabel("Transformer explorer\n\nStarting …")
+    picture.setWindowFlags(Qt.WindowType.SplashScreen | Qt.WindowType.FramelessWindowHint)
+    picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
+    picture.setStyleSheet(f"background: {palette.surface}; color: {palette.text};")
+    picture.resize(*_OPENING_SIZE)
+    picture.move(picture.screen().availableGeometry().center() - picture.rect().center())
     return picture
 
 
-def open_window(app: QApplication, arguments: argparse.Namespace, opening: QSplashScreen) -> Parts:
+def open_window(app: QApplication, arguments: argparse.Namespace, opening: QWidget) -> Parts:
     """Build the window, show it, and load the model behind it."""
     from explorer.app.settings import Settings, settings_file
 
@@ -87,7 +90,7 @@ def open_window(app: QApplication, arguments: argparse.Namespace, opening: QSpla
     parts = build(app, settings, path, arguments)
     parts.controller.install_error_hooks()
     parts.window.show()
-    opening.finish(parts.window)
+    opening.close()
     parts.state.set_source_text(options.DEFAULT_TEXT if arguments.text is None else arguments.text)
     QTimer.singleShot(0, partial(parts.controller.load, arguments.model or settings.model))
     return parts
