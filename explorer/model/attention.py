@@ -119,10 +119,6 @@ class AttentionNotes:
                 if kind == "decoder":
                     layer.keys.pop()
 
-    def layer_count(self, kind: AttentionKind) -> int:
-        """How many layers of ``kind`` were noted."""
-        return sum(1 for noted, _ in self._layers if noted == kind)
-
     def weights(self, kind: AttentionKind, layer: int, heads: slice, rows: int | None = None) -> torch.Tensor:
         """Attention weights (heads, query, key) in float32, on the model's device.
 
@@ -196,7 +192,7 @@ class AttentionNotes:
     def cell(
         self, head: HeadRef, row: int, column: int, key_count: int, cached_values: torch.Tensor | None
     ) -> CellReading:
-        """How the weight at (row, column) of one head came about; O(keys * head_dim).
+        """How the weight at (row, column) of one head came about; O(row * keys * head_dim).
 
         Parameters
         ----------

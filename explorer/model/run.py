@@ -298,8 +298,7 @@ class Run(ABC):
             if head is not None:
                 raise ValueError("Give the layer too when you give a head.")
             return np.stack([self.attention(kind, index) for index in range(info.layers[kind])])
-        if head is not None and not 0 <= head < info.heads[kind]:
-            raise ValueError(f"{kind} attention has heads 0 to {info.heads[kind] - 1}, not {head}.")
+        self._check_place(kind, layer, head)
         heads = slice(None) if head is None else slice(head, head + 1)
         with torch.inference_mode():
             weights = self._weights(kind, layer, heads)
@@ -395,7 +394,8 @@ class Run(ABC):
         ValueError
             The model has no such head, or its map no such cell.
         """
-        rows, columns = self.attention(head.kind, head.layer, head.head).shape
+        self._check_place(head.kind, head.layer, head.head)
+        rows, columns = (len(axis) for axis in self.snapshot().attention_axes(head.kind))
         if not (0 <= row < rows and 0 <= column < columns):
             raise ValueError(
                 f"The map has {rows} rows and {columns} columns; there is no cell ({row}, {column})."
@@ -420,7 +420,7 @@ class Run(ABC):
         marks = [token is not None and is_punctuation(token.text) for token in tokens]
         return np.array(special, dtype=np.bool_), np.array(marks, dtype=np.bool_)
 
-    def _check_place(self, kind: AttentionKind, layer: int) -> None:
+    def _check_place(self, kind: AttentionKind, layer: int, head: int | None = None) -> None:
         info = self.lm.info
         if kind not in info.layers:
             raise ValueError(
@@ -428,6 +428,8 @@ class Run(ABC):
             )
         if not 0 <= layer < info.layers[kind]:
             raise ValueError(f"{kind} attention has layers 0 to {info.layers[kind] - 1}, not {layer}.")
+        if head is not None and not 0 <= head < info.heads[kind]:
+            raise ValueError(f"{kind} attention has heads 0 to {info.heads[kind] - 1}, not {head}.")
 
     def _weights(self, kind: AttentionKind, layer: int, heads: slice) -> torch.Tensor:
         if kind == "encoder":
