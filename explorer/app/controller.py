@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from explorer.app import errors
 from explorer.app.engine import Engine, LoadRequest, RunUpdate
-from explorer.app.state import Activity, AppState, Notice
+from explorer.app.state import Activity, ActivityKind, AppState, Notice
 from explorer.app.vector_controller import VectorController
 from explorer.app.worker import Task, Worker
 from explorer.core.records import (
@@ -211,10 +211,16 @@ class Controller(QObject):
         return True
 
     def _submit_run(
-        self, work: RunWork, *, label: str, slot: str | None = None, done: RunDone | None = None
+        self,
+        work: RunWork,
+        *,
+        label: str,
+        slot: str | None = None,
+        done: RunDone | None = None,
+        kind: ActivityKind = "other",
     ) -> None:
         done = partial(self._on_run_updated, self._run_id) if done is None else done
-        self._worker.submit(Task(work, done, slot=slot, label=label, failed=self._on_run_failed))
+        self._worker.submit(Task(work, done, slot=slot, label=label, kind=kind, failed=self._on_run_failed))
 
     def _on_run_updated(self, run_id: int, update: RunUpdate) -> None:
         if run_id != self._run_id:
@@ -241,6 +247,7 @@ class Controller(QObject):
         self._submit_run(
             lambda engine, task: engine.step_on(params, head, task),
             label="Generating …",
+            kind="generating",
             done=partial(self._on_slice_done, self._run_id),
         )
 
@@ -395,12 +402,12 @@ class Controller(QObject):
     @Slot(object)
     def _on_task_started(self, task: Task) -> None:
         if task.label:
-            self._state.set_activity(Activity(task.label))
+            self._state.set_activity(Activity(task.label, kind=task.kind))
 
     @Slot(object, str)
     def _on_task_reported(self, task: Task, text: str) -> None:
         if not task.cancelled.is_set():
-            self._state.set_activity(Activity(text))
+            self._state.set_activity(Activity(text, kind=task.kind))
 
     @Slot(object, object)
     def _on_task_succeeded(self, task: Task, result: Any) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Signal
 
+from explorer.app.generation_state import GenerationState
 from explorer.app.vector_state import VectorState
 from explorer.core.records import (
     AttentionMap,
@@ -33,6 +34,10 @@ class Emphasis(enum.IntEnum):
     SELECTED = 3
 
 
+# What a person may want to stop: a run to the end, or a search. All else is "other".
+ActivityKind = Literal["generating", "searching", "other"]
+
+
 @dataclass(frozen=True, slots=True)
 class Activity:
     """What the worker is doing.
@@ -43,10 +48,13 @@ class Activity:
         One line for the progress strip.
     fraction : float or None
         Done so far, 0 to 1; None when it cannot be known.
+    kind : ActivityKind
+        What sort of work it is.
     """
 
     text: str
     fraction: float | None = None
+    kind: ActivityKind = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,7 @@ class AppState(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.vectors = VectorState(self)
+        self.generation = GenerationState(self)
         self._model: ModelInfo | None = None
         self._cloud: TokenCloud | None = None
         self._cloud_problem = ""
@@ -144,6 +153,7 @@ class AppState(QObject):
         self.set_cloud_problem("")
         self.set_source(None)
         self.vectors.clear()
+        self.generation.clear()
         self._model = model
         self.set_head(_first_head(model))
         self.model_changed.emit()
@@ -196,8 +206,12 @@ class AppState(QObject):
         """The run as it last stood; None before the first."""
         return self._run
 
-    def set_run(self, run: RunSnapshot | None) -> None:
-        """The run moved on or back; a step that was added, or a new run's last one, comes into view."""
+    def set_run(self, run: RunSnapshot | None, viewed: int | None = None) -> None:
+        """The run moved on, back, or to another branch.
+
+        With ``viewed`` that step is looked at; otherwise a step that was added, or a new run's last
+        one, comes into view.
+        """
         before = self._run
         if run is before:
             return
@@ -205,9 +219,13 @@ class AppState(QObject):
         count = 0 if run is None else len(run.steps)
         same_run = before is not None and run is not None and before.run_id == run.run_id
         grew = before is None or count > len(before.steps)
-        viewed: int | None = count - 1 if count else None
-        if viewed is not None and same_run and not grew and self._viewed_step is not None:
-            viewed = min(self._viewed_step, viewed)
+        last = count - 1 if count else None
+        if viewed is None or last is None:
+            viewed = last
+            if last is not None and same_run and not grew and self._viewed_step is not None:
+                viewed = min(self._viewed_step, last)
+        else:
+            viewed = min(max(viewed, 0), last)
         changed = viewed != self._viewed_step
         self._viewed_step = viewed
         if run is None:

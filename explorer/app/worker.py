@@ -7,9 +7,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QThread, Signal, Slot
+
+if TYPE_CHECKING:
+    from explorer.app.state import ActivityKind
 
 WORKER_NICENESS = 5
 
@@ -27,6 +30,8 @@ class Task:
         A newer task of the same slot replaces an older one, waiting or running; None never does.
     label : str
         What the progress line says while it runs; empty for work too short to speak of.
+    kind : str
+        What sort of work that is: an `explorer.app.state.ActivityKind`.
     failed : callable or None
         ``failed(error)``, on the GUI thread, before the error becomes a notice.
     """
@@ -38,12 +43,14 @@ class Task:
         *,
         slot: str | None = None,
         label: str = "",
+        kind: ActivityKind = "other",
         failed: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.work = work
         self.done = done
         self.slot = slot
         self.label = label
+        self.kind: ActivityKind = kind
         self.failed = failed
         self.cancelled = threading.Event()
         self.report: Callable[[str], None] = lambda text: None

@@ -146,7 +146,7 @@ class TopBar(QWidget):
         current = run is not None and not self._state.stale
         steps = len(run.steps) if run is not None and current else 0
         finished = current and run is not None and run.finished
-        generating = self._state.activity is not None and self._state.activity.text.startswith("Generating")
+        generating = self._state.activity is not None and self._state.activity.kind == "generating"
         loaded = self._state.model is not None
         self.step_button.setEnabled(loaded and not finished)
         self.back_button.setEnabled(steps > 0)

@@ -1,0 +1,61 @@
+"""The part of the shared state that is about the run's branches and what is inside its steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QObject, Signal
+
+from explorer.core.beams import BeamSearch
+from explorer.core.inside import InsideReading
+
+
+class GenerationState(QObject):
+    """Held by `AppState` as ``generation``; the same rules: set on the GUI thread, one signal per field."""
+
+    inside_changed = Signal()
+    beams_changed = Signal()
+
+    node_requested = Signal(int)
+    """A node of the run's tree was clicked: show its branch, and its step."""
+    name_requested = Signal(int, str)
+    """A branch was named, by the first node that is only its own; an empty name takes the name away."""
+    inside_requested = Signal()
+    beams_requested = Signal(int)
+    """A beam search of this width is wanted."""
+    beams_cancelled = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._inside: InsideReading | None = None
+        self._beams: BeamSearch | None = None
+
+    def clear(self) -> None:
+        """Another model: nothing that was read from the one before holds."""
+        self.set_inside(None)
+        self.set_beams(None)
+
+    @property
+    def inside(self) -> InsideReading | None:
+        """The inside of the steps on show; its ``run_id`` and ``nodes`` say of which."""
+        return self._inside
+
+    def set_inside(self, inside: InsideReading | None) -> None:
+        """The steps were looked into."""
+        self._set("inside", inside)
+
+    @property
+    def beams(self) -> BeamSearch | None:
+        """The last beam search; its ``run_id`` says in which run's tree its nodes are."""
+        return self._beams
+
+    def set_beams(self, beams: BeamSearch | None) -> None:
+        """A beam search ended."""
+        self._set("beams", beams)
+
+    def _set(self, name: str, value: Any) -> None:
+        # Big values compare by identity, so that no array is ever compared.
+        if getattr(self, f"_{name}") == value:
+            return
+        setattr(self, f"_{name}", value)
+        getattr(self, f"{name}_changed").emit()
