@@ -14,6 +14,7 @@ from explorer.app.engine import Engine, LoadRequest, RunUpdate
 from explorer.app.state import Activity, ActivityKind, AppState, Notice
 from explorer.app.vector_controller import VectorController
 from explorer.app.worker import Task, Worker
+from explorer.core.branches import ROOT
 from explorer.core.records import (
     AttentionMap,
     AttentionOverview,
@@ -220,7 +221,8 @@ class Controller(QObject):
         kind: ActivityKind = "other",
     ) -> None:
         done = partial(self._on_run_updated, self._run_id) if done is None else done
-        self._worker.submit(Task(work, done, slot=slot, label=label, kind=kind, failed=self._on_run_failed))
+        failed = self._on_begin_failed if slot == "begin" else self._on_run_failed
+        self._worker.submit(Task(work, done, slot=slot, label=label, kind=kind, failed=failed))
 
     def _on_run_updated(self, run_id: int, update: RunUpdate) -> None:
         if run_id != self._run_id:
@@ -235,11 +237,14 @@ class Controller(QObject):
             self._read_attention()
         self._read_cell()
 
-    def _on_run_failed(self, error: BaseException) -> None:
-        # A run that broke off in the middle of a layer cannot go on; the next step encodes anew.
+    def _on_begin_failed(self, _: BaseException) -> None:
+        # There is no run; the next step encodes anew.
         self._finishing = False
-        if type(error).__name__ != "RunFinishedError":
-            self._begun_text = None
+        self._begun_text = None
+
+    def _on_run_failed(self, _: BaseException) -> None:
+        # The run stands where it stood before what failed.
+        self._finishing = False
 
     def _go_on(self) -> None:
         """Submit the next slice of a run to the end."""
@@ -266,18 +271,18 @@ class Controller(QObject):
             self._submit_run(lambda engine, task: engine.step(params, head, task), label="Stepping …")
 
     def _on_force_requested(self, token_id: int) -> None:
-        viewed = self._state.viewed_step
+        run, viewed = self._state.run, self._state.viewed_step
         if not self._ensure_run():
             return
         params, head = self._state.sampling, self._state.head
         self._finishing = False
-
-        def force(engine: Engine, task: Task) -> RunUpdate:
-            if viewed is not None:
-                engine.back_to(viewed, params, None, task)
-            return engine.step(params, head, task, force=token_id)
-
-        self._submit_run(force, label="Forcing a token …")
+        at = None
+        if run is not None and viewed is not None and run.run_id == self._run_id:
+            at = (ROOT, *run.nodes)[viewed]  # what the viewed step was chosen after
+        self._submit_run(
+            lambda engine, task: engine.step(params, head, task, force=token_id, at=at),
+            label="Forcing a token …",
+        )
 
     def _on_back_requested(self) -> None:
         run = self._state.run

@@ -121,10 +121,28 @@ class Engine:
         return self._update(head)
 
     def step(
-        self, params: SamplingParams, head: HeadRef | None, task: Task, force: int | None = None
+        self,
+        params: SamplingParams,
+        head: HeadRef | None,
+        task: Task,
+        force: int | None = None,
+        at: int | None = None,
     ) -> RunUpdate:
-        """Take one step, under settings that may have changed since the last."""
+        """Take one step, under settings that may have changed since the last.
+
+        Parameters
+        ----------
+        params, head, task : SamplingParams, HeadRef or None, Task
+            Settings, the head on show, and the request.
+        force : int or None
+            Take this token whatever the distribution says.
+        at : int or None
+            Step from this node of the run's tree; None is where the run stands. Where that step had
+            been taken before, a different token begins a new branch.
+        """
         run = self._current(params, task)
+        if at is not None:
+            run.go_to(at)
         run.step(force).summarise()
         return self._update(head)
 
@@ -143,12 +161,17 @@ class Engine:
         self._current(params, task).back()
         return self._update(head)
 
-    def back_to(self, count: int, params: SamplingParams, head: HeadRef | None, task: Task) -> RunUpdate:
-        """Take steps back until ``count`` are left."""
-        run = self._current(params, task)
-        while len(run.steps) > count:
-            run.back()
+    def go_to(self, node: int, params: SamplingParams, head: HeadRef | None, task: Task) -> RunUpdate:
+        """Stand at another node of the run's tree; no model call."""
+        self._current(params, task).go_to(node)
         return self._update(head)
+
+    def name_branch(self, node: int, name: str) -> RunUpdate:
+        """Call the branch that begins at ``node`` by a name; an empty one takes it away."""
+        if self._run is None:
+            raise RuntimeError("There is no run.")
+        self._run.name_branch(node, name)
+        return self._update(None)
 
     def attention(self, head: HeadRef, summary: AttentionSummary = "head") -> AttentionMap | None:
         """One head's map of the current run, or a summary of many."""

@@ -76,3 +76,7 @@ class RunTree:
     def ends(self) -> tuple[int, ...]:
         """The last node of every branch, in the order in which they were first reached."""
         return tuple(node.id for node in self.nodes[1:] if not self.children[node.id])
+
+
+EMPTY = RunTree((Node(ROOT, ROOT, None),))
+"""A run before its first step."""

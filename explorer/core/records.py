@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from explorer.core.branches import EMPTY, ROOT, Node, RunTree
 from explorer.core.head_measures import Measure, PerHead
 from explorer.core.sampling import (
     Distribution,
@@ -24,6 +25,7 @@ from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, To
 from explorer.core.tokens import Token, TokenizedText
 
 Family = Literal["encoder-decoder", "decoder-only", "encoder-only"]
+Choice = Literal["greedy", "sampled", "forced", "beam"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class StepRecord:
         True when a person, not the distribution, chose it.
     seconds : float
         Wall time of the step's forward pass.
+    beam : bool
+        True when a beam search took it; `scores` are then the log-probabilities that it added up.
 
     Notes
     -----
@@ -113,6 +117,16 @@ class StepRecord:
     params: SamplingParams
     forced: bool
     seconds: float
+    beam: bool = False
+
+    @property
+    def choice(self) -> Choice:
+        """How the token was chosen."""
+        if self.forced:
+            return "forced"
+        if self.beam:
+            return "beam"
+        return "greedy" if self.params.greedy else "sampled"
 
     @property
     def ranked(self) -> RankedLogits:
@@ -208,6 +222,9 @@ class RunSnapshot:
         (source tokens, hidden size) of what the encoder handed over; None without an encoder.
     params : SamplingParams
         The settings that the next step would use.
+    tree : RunTree
+        Every step ever taken, on this branch and on others; its current node is the last of `steps`.
+        A straight line of `steps` where none is given that ends in them.
     """
 
     run_id: int
@@ -219,6 +236,21 @@ class RunSnapshot:
     stop_reason: str | None
     encoder_shape: tuple[int, int] | None
     params: SamplingParams
+    tree: RunTree = EMPTY
+
+    def __post_init__(self) -> None:
+        path = self.tree.path(self.tree.current)
+        if len(path) != len(self.steps) or any(
+            self.tree.nodes[node].step is not step for node, step in zip(path, self.steps, strict=True)
+        ):
+            nodes = [Node(i + 1, i, step) for i, step in enumerate(self.steps)]
+            tree = RunTree((Node(ROOT, ROOT, None), *nodes), len(nodes))
+            object.__setattr__(self, "tree", tree)
+
+    @cached_property
+    def nodes(self) -> tuple[int, ...]:
+        """The nodes of `steps` in the tree."""
+        return self.tree.path(self.tree.current)
 
     @property
     def finished(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import weakref
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -29,18 +29,53 @@ OVERVIEW_CELLS = 64
 
 @dataclass(slots=True)
 class _Call:
-    """What one forward pass gave one attention module. Batch is always 1.
+    """What one forward pass gave one attention module, but for its queries and keys. Batch is always 1.
 
-    ``query`` is (H, q, d). It saw keys ``key_start`` to ``key_end``. ``mask`` and ``bias`` are
-    (1 or H, q, key_end - key_start), the mask boolean (True: may look) or additive.
+    Its ``rows`` queries saw keys ``key_start`` to ``key_end``. ``mask`` and ``bias`` are
+    (1 or H, rows, key_end - key_start), the mask boolean (True: may look) or additive.
     """
 
-    query: torch.Tensor
+    rows: int
     key_start: int
     key_end: int
     causal: bool
     mask: torch.Tensor | None
     bias: torch.Tensor | None
+
+
+class _Rows:
+    """Vectors (H, n, d), a few more with every pass; joined when somebody reads them, and then kept so."""
+
+    __slots__ = ("_parts", "count")
+
+    def __init__(self) -> None:
+        self._parts: list[torch.Tensor] = []
+        self.count = 0
+
+    def add(self, rows: torch.Tensor) -> None:
+        """Add (H, m, d) at the end."""
+        self._parts.append(rows)
+        self.count += rows.shape[1]
+
+    def joined(self) -> torch.Tensor:
+        """All of them; a copy only of what was added since the last time."""
+        if len(self._parts) > 1:
+            self._parts = [torch.cat(self._parts, dim=1)]
+        return self._parts[0]
+
+    def take(self, count: int) -> torch.Tensor:
+        """Remove the last ``count`` and return them."""
+        self.count -= count
+        if self._parts[-1].shape[1] == count:
+            return self._parts.pop()
+        joined = self.joined()
+        self._parts = [joined[:, : self.count]]
+        return joined[:, self.count :]
+
+    @property
+    def parts(self) -> list[torch.Tensor]:
+        """What is held."""
+        return self._parts
 
 
 @dataclass(slots=True)
@@ -51,12 +86,43 @@ class _Layer:
     softcap: float | None = None
     groups: int = 1
     calls: list[_Call] = field(default_factory=list)
-    keys: list[torch.Tensor] = field(default_factory=list)  # (H_kv, k, d) each
+    queries: _Rows = field(default_factory=_Rows)  # (H, q, d)
+    keys: _Rows = field(default_factory=_Rows)  # (H_kv, k, d)
     values: torch.Tensor | None = None  # (H_kv, k, d); the encoder's only, the others are in the cache
 
-    @property
-    def key_count(self) -> int:
-        return sum(key.shape[1] for key in self.keys)
+
+@dataclass(slots=True, eq=False)
+class PassNotes:
+    """The notes of one pass of one query row, taken out of a run's.
+
+    Attributes
+    ----------
+    rows : torch.Tensor
+        (n,) layer after layer, the query and, of self-attention, the key that the pass added.
+    calls : tuple
+        What else each layer noted, in the same order.
+    """
+
+    rows: torch.Tensor
+    calls: tuple[_Call, ...]
+
+
+class Notes(Protocol):
+    """What takes down the attention of a forward pass."""
+
+    def note(
+        self,
+        slot: _Slot,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        scaling: float | None,
+        bias: torch.Tensor | None,
+        softcap: float | None,
+        is_causal: bool,
+    ) -> None:
+        """One attention module's call."""
 
 
 class AttentionNotes:
@@ -87,22 +153,23 @@ class AttentionNotes:
         layer = self._layers.setdefault((slot.kind, slot.layer), _Layer())
         rows, seen = query.shape[2], key.shape[2]
         if slot.kind == "cross":
-            if not layer.keys:
-                layer.keys.append(key[0])
+            if not layer.keys.count:
+                layer.keys.add(key[0])
         elif rows == seen:
-            layer.keys.append(_own(key[0]))
+            layer.keys.add(_own(key[0]))
         else:
             # A view would keep the whole concatenated cache of this step alive.
-            layer.keys.append(key[0, :, seen - rows :].clone())
+            layer.keys.add(key[0, :, seen - rows :].clone())
         if slot.kind == "encoder":
             layer.values = _own(value[0])
-        total = layer.key_count
+        total = layer.keys.count
         layer.scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         layer.softcap = softcap
         layer.groups = query.shape[1] // key.shape[1]
+        layer.queries.add(_own(query[0]))
         layer.calls.append(
             _Call(
-                query=_own(query[0]),
+                rows=rows,
                 key_start=total - seen,
                 key_end=total,
                 causal=is_causal and mask is None and rows > 1,
@@ -111,13 +178,57 @@ class AttentionNotes:
             )
         )
 
-    def forget_last(self) -> None:
-        """Drop the decoder's last forward pass, as when a step is taken back."""
-        for (kind, _), layer in self._layers.items():
-            if kind != "encoder":
-                layer.calls.pop()
+    # -- passes of the decoder ------------------------------------------------------------------
+
+    def _stepped(self) -> list[tuple[AttentionKind, _Layer]]:
+        """The layers that note every pass of the decoder, in a fixed order."""
+        return [(kind, layer) for (kind, _), layer in sorted(self._layers.items()) if kind != "encoder"]
+
+    @property
+    def passes(self) -> int:
+        """Passes of the decoder that every layer has noted; fewer than some have where one broke off."""
+        return min((len(layer.calls) for _, layer in self._stepped()), default=0)
+
+    def shorten(self, to: int) -> None:
+        """Forget what came after the first ``to`` passes, as when the next one broke off half-way."""
+        if to == 0:
+            self._layers = {place: layer for place, layer in self._layers.items() if place[0] == "encoder"}
+        for kind, layer in self._stepped():
+            for call in reversed(layer.calls[to:]):
+                layer.queries.take(call.rows)
                 if kind == "decoder":
-                    layer.keys.pop()
+                    layer.keys.take(call.rows)
+            del layer.calls[to:]
+
+    def take_back(self, count: int) -> list[PassNotes]:
+        """Take the last ``count`` passes out, oldest first; each read one token.
+
+        What is left shows the run as it was before them; `put_back` undoes it.
+        """
+        flat: list[torch.Tensor] = []
+        calls: list[list[_Call]] = []
+        for kind, layer in self._stepped():
+            for rows in (layer.queries, layer.keys) if kind == "decoder" else (layer.queries,):
+                flat.append(rows.take(count).transpose(0, 1).flatten(1))  # (count, H * d)
+            calls.append(layer.calls[-count:])
+            del layer.calls[-count:]
+        rows_by_pass = torch.cat(flat, dim=1)
+        return [
+            PassNotes(rows_by_pass[i].clone(), tuple(of_layer[i] for of_layer in calls)) for i in range(count)
+        ]
+
+    def put_back(self, passes: list[PassNotes]) -> None:
+        """Add passes at the end, as they were noted."""
+        flat = torch.stack([noted.rows for noted in passes])  # (count, n)
+        start = 0
+        for index, (kind, layer) in enumerate(self._stepped()):
+            for rows in (layer.queries, layer.keys) if kind == "decoder" else (layer.queries,):
+                like = rows.parts[0]  # (H, q, d)
+                end = start + like.shape[0] * like.shape[2]
+                part = flat[:, start:end].reshape(-1, like.shape[0], like.shape[2]).transpose(0, 1)
+                rows.add(part.to(like.dtype))
+                start = end
+            layer.calls += [noted.calls[index] for noted in passes]
 
     def weights(self, kind: AttentionKind, layer: int, heads: slice, rows: int | None = None) -> torch.Tensor:
         """Attention weights (heads, query, key) in float32, on the model's device.
@@ -140,8 +251,8 @@ class AttentionNotes:
 
     def _scores(self, noted: _Layer, heads: slice, rows: int | None) -> torch.Tensor:
         """Scores (heads, query, key) before the softmax, -inf where a query may not look."""
-        query = torch.cat([call.query for call in noted.calls], dim=1)[heads, :rows].float()  # (h, q, d)
-        key = torch.cat(noted.keys, dim=1)[None]  # (1, H_kv, k, d)
+        query = noted.queries.joined()[heads, :rows].float()  # (h, q, d)
+        key = noted.keys.joined()[None]  # (1, H_kv, k, d)
         key = repeat_kv(key, noted.groups)[0, heads].float()  # (h, k, d)
         scores = query @ key.transpose(1, 2) * noted.scaling  # (h, q, k)
         if any(call.bias is not None for call in noted.calls):
@@ -161,7 +272,7 @@ class AttentionNotes:
         """Add each call's bias or mask to its block of rows, in place."""
         first = 0
         for call in calls:
-            last = min(first + call.query.shape[1], scores.shape[1])
+            last = min(first + call.rows, scores.shape[1])
             term = getattr(call, what)
             if term is not None and last > first:
                 term = term if term.shape[0] == 1 else term[heads]
@@ -178,10 +289,11 @@ class AttentionNotes:
         starts: list[int] = []
         ends: list[int] = []
         for call in calls:
-            rows = call.query.shape[1]
-            starts.extend([call.key_start] * rows)
+            starts.extend([call.key_start] * call.rows)
             ends.extend(
-                range(call.key_end - rows + 1, call.key_end + 1) if call.causal else [call.key_end] * rows
+                range(call.key_end - call.rows + 1, call.key_end + 1)
+                if call.causal
+                else [call.key_end] * call.rows
             )
         rows = scores.shape[1]
         columns = torch.arange(scores.shape[2], device=scores.device)
@@ -205,14 +317,14 @@ class AttentionNotes:
         """
         noted = self._layers[head.kind, head.layer]
         group = head.head // noted.groups
-        query = torch.cat([call.query[head.head] for call in noted.calls])[row].float()  # (d,)
-        keys = torch.cat([key[group] for key in noted.keys])[:key_count].float()  # (k, d)
+        query = noted.queries.joined()[head.head, row].float()  # (d,)
+        keys = noted.keys.joined()[group, :key_count].float()  # (k, d)
         values = noted.values if cached_values is None else cached_values
         assert values is not None
         values = values[group, :key_count].float()
         scores = self._scores(noted, slice(head.head, head.head + 1), row + 1)[0, row, :key_count]
         weights = torch.softmax(scores, dim=-1)
-        bias = torch.zeros(1, row + 1, sum(key.shape[1] for key in noted.keys), device=keys.device)
+        bias = torch.zeros(1, row + 1, noted.keys.count, device=keys.device)
         self._add(bias, noted.calls, slice(head.head, head.head + 1), "bias")
         return CellReading(
             head=head,
@@ -233,11 +345,10 @@ class AttentionNotes:
 
     def resident_bytes(self) -> int:
         """Bytes that the notes keep alive beyond the model's own cache (shared references counted too)."""
-        tensors = [t for layer in self._layers.values() for t in layer.keys]
+        tensors: list[torch.Tensor] = []
         for layer in self._layers.values():
-            tensors += [
-                t for call in layer.calls for t in (call.query, call.mask, call.bias) if t is not None
-            ]
+            tensors += layer.queries.parts + layer.keys.parts
+            tensors += [t for call in layer.calls for t in (call.mask, call.bias) if t is not None]
         storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
         return sum(storages.values())
 
@@ -272,7 +383,7 @@ class AttentionRecorder:
     """
 
     def __init__(self, model: torch.nn.Module, encoder_only: bool, has_encoder: bool) -> None:
-        self.notes: AttentionNotes | None = None
+        self.notes: Notes | None = None
         self.cancel = threading.Event()
         self.kinds: dict[AttentionKind, dict[int, int]] = {}
         for name, module in model.named_modules():

@@ -2,7 +2,7 @@
 
 ``generate`` itself prepares the loop (encoder pass, processors, stopping criteria, keyword arguments)
 through its ``custom_generate`` hook; the loop is then driven from here, so that it can pause, be
-forced, and go back.
+forced, go back and branch.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, LogitsProcessorList, MaxLengthCriteria
 from transformers.generation.stopping_criteria import EosTokenCriteria
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from explorer.core.branches import ROOT
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import HeadRef
 from explorer.core.tokens import TokenizedText
-from explorer.model.run import Pending, Run
+from explorer.model import kv_cache
+from explorer.model.branching import IdHistory, Reading, Stash
+from explorer.model.run import Run
 
 if TYPE_CHECKING:
     from explorer.model.language_model import LanguageModel
@@ -49,15 +55,17 @@ class DecodingRun(Run):
     ) -> None:
         super().__init__(lm, source, params)
         self._max_new_tokens = max_new_tokens if max_new_tokens is not None else self._own_limit()
-        self._kwargs_history: list[dict[str, Any]] = []
+        # Keyword arguments that get longer with every pass, such as the attention mask.
+        self._growing: frozenset[str] = frozenset()
         self._prepared_for = self._settings_key()
         with torch.inference_mode(), self._noting():
             self._prepared = self._prepare(self._first_inputs())
         self._ids = self._prepared.input_ids
         self._start_length = self._ids.shape[1]
+        self._history = IdHistory(self._ids[0].tolist())
         given = () if lm.family == "decoder-only" else self._ids[0].tolist()
         self.start_tokens = tuple(lm.text_tokenizer.token(i) for i in given)
-        self._update_stop_reason()
+        self._settle()
 
     @property
     def text(self) -> str:
@@ -89,13 +97,18 @@ class DecodingRun(Run):
 
     def _first_inputs(self) -> dict[str, Any]:
         ids = torch.tensor([self.source.ids], device=self.lm.device)
+        return {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "past_key_values": self._new_cache(),
+        }
+
+    def _new_cache(self) -> Any:
         if self.lm.family == "encoder-decoder":
             # Without a config the caches grow with the layers that use them: a decoder may be deeper
             # than its encoder, and no layer drops keys that a map still needs.
-            cache: Any = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        else:
-            cache = DynamicCache()
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "past_key_values": cache}
+            return EncoderDecoderCache(DynamicCache(), DynamicCache())
+        return DynamicCache()
 
     def _prepare(self, inputs: dict[str, Any]) -> _Prepared:
         """Let ``generate`` prepare everything, and stop it before its loop."""
@@ -149,38 +162,81 @@ class DecodingRun(Run):
         ids: Any = self._ids
         return self._prepared.processors(ids, logits.clone())
 
-    def _accept(self, token_id: int) -> None:
-        self._ids = torch.cat([self._ids, self._ids.new_tensor([[token_id]])], dim=1)
+    def _accept(self, token_ids: list[int]) -> None:
+        self._history.extend(token_ids)
+        self._ids = torch.cat([self._ids, self._ids.new_tensor([token_ids])], dim=1)
 
-    def _retract(self) -> None:
-        self._ids = self._ids[:, :-1]
+    def _retract(self, count: int) -> None:
+        self._history.drop(count)
+        self._ids = self._ids[:, :-count]
 
-    def _forward(self) -> Pending:
+    def _previous_ids(self) -> npt.NDArray[np.int64]:
+        return self._history.view()
+
+    def _forward(self) -> Reading:
         model, kwargs = self.lm.model, self._prepared.kwargs
         started = time.perf_counter()
-        first = not self._kwargs_history
+        first = self.node == ROOT
         inputs = model.prepare_inputs_for_generation(
             self._ids,
             next_sequence_length=None if first else 1,
             is_first_iteration=first,
             **kwargs,
         )
-        self._kwargs_history.append(dict(kwargs))
-        with self._noting():
-            outputs = model(**inputs, return_dict=True)
-        # The method that generate's own loop calls, so that masks and positions move on as they do there.
-        self._prepared.kwargs = model._update_model_kwargs_for_generation(  # noqa: SLF001
-            outputs, dict(kwargs), is_encoder_decoder=model.config.is_encoder_decoder
-        )
-        logits = outputs.logits[:, -1].to(copy=True, dtype=torch.float32)  # (1, V)
-        return Pending(logits, time.perf_counter() - started)
+        passes = self.notes.passes
+        try:
+            with self._noting():
+                outputs = model(**inputs, return_dict=True)
+        except BaseException:
+            # A pass that broke off has written to some layers and not to others.
+            self._undo_pass(passes, first=first)
+            raise
+        self._move_on(outputs, 1)
+        on_device = outputs.logits[:, -1].to(copy=True, dtype=torch.float32)  # (1, V)
+        return Reading(on_device[0].cpu().numpy(), time.perf_counter() - started, on_device)
 
-    def _forget_forward(self) -> None:
-        """Undo the pending forward pass, which is never the first: that one reads what was given."""
-        self._pending = None
-        self._prepared.kwargs = self._kwargs_history.pop()
-        self._prepared.kwargs["past_key_values"].crop(-1)
-        self.notes.forget_last()
+    def _undo_pass(self, passes: int, *, first: bool) -> None:
+        self.notes.shorten(passes)
+        if first:
+            self._prepared.kwargs["past_key_values"] = self._new_cache()
+        else:
+            cache = self._prepared.kwargs["past_key_values"]
+            kv_cache.shorten(cache, self._start_length + passes - 1)
+
+    def _move_on(self, outputs: Any, passes: int) -> None:
+        """Bring masks and positions up to date, by the method that generate's own loop calls."""
+        model, before = self.lm.model, self._prepared.kwargs
+        after = model._update_model_kwargs_for_generation(  # noqa: SLF001
+            outputs,
+            dict(before),
+            is_encoder_decoder=model.config.is_encoder_decoder,
+            num_new_tokens=passes,
+        )
+        self._growing |= {
+            name
+            for name, value in after.items()
+            if isinstance(value, torch.Tensor) and name in before and value.shape != before[name].shape
+        }
+        self._prepared.kwargs = after
+
+    def _stash(self, readings: list[Reading]) -> None:
+        kwargs, count = self._prepared.kwargs, len(readings)
+        cache = kwargs["past_key_values"]
+        positions = kv_cache.last_positions(cache, count)[0]  # (count, n)
+        cache.crop(-count)
+        for reading, position, notes in zip(readings, positions, self.notes.take_back(count), strict=True):
+            reading.stash = Stash(position.clone(), notes)
+        for name in self._growing:
+            kwargs[name] = kwargs[name][..., :-count]
+
+    def _put_back(self, readings: list[Reading]) -> None:
+        stashes = [reading.stash for reading in readings if reading.stash is not None]
+        cache = self._prepared.kwargs["past_key_values"]
+        kv_cache.append(cache, [stash.cache for stash in stashes])
+        self.notes.put_back([stash.notes for stash in stashes])
+        self._move_on(BaseModelOutputWithPast(past_key_values=cache), len(stashes))
+        for reading in readings:
+            reading.stash = None
 
     def _why_stopped(self) -> str | None:
         limit = self.lm.text_tokenizer.context_length

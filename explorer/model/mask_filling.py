@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from explorer.core.branches import ROOT
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import HeadRef
 from explorer.core.tokens import TokenizedText
 from explorer.model.attention import AttentionNotes
-from explorer.model.run import Pending, Run
+from explorer.model.branching import Reading
+from explorer.model.run import Run
 
 if TYPE_CHECKING:
     from explorer.model.language_model import LanguageModel
@@ -37,10 +40,11 @@ class MaskFillingRun(Run):
         self._mask_id = -1 if mask_id is None else mask_id
         self._places = [i for i, token in enumerate(source.tokens) if token.id == self._mask_id]
         self._limit = max_new_tokens
-        self._notes_history: list[AttentionNotes] = []
+        # A pass reads the whole text anew: its notes are whole, and nothing is cut off or put back.
+        self._notes_at: dict[int, AttentionNotes] = {}
         with torch.inference_mode():
-            self._pending = self._forward()
-        self._update_stop_reason()
+            self._read_here()
+        self._settle()
 
     @property
     def text(self) -> str:
@@ -55,29 +59,40 @@ class MaskFillingRun(Run):
     def _limit_steps(self, max_new_tokens: int) -> None:
         self._limit = max_new_tokens
 
-    def _forward(self) -> Pending:
+    def _forward(self) -> Reading:
         started = time.perf_counter()
-        self._notes_history.append(self.notes)
-        self.notes = AttentionNotes()
-        with self._noting():
+        notes = AttentionNotes()
+        with self._noting(notes):
             outputs = self.lm.model(self._ids, attention_mask=torch.ones_like(self._ids), return_dict=True)
-        place = self._places[len(self.steps)] if len(self.steps) < len(self._places) else 0
+        self._notes_at[self.node] = notes
         if not self.lm.has_head:
-            return Pending(torch.zeros(1, 1), time.perf_counter() - started)
-        logits = outputs.logits[:, place].to(copy=True, dtype=torch.float32)  # (1, V)
-        return Pending(logits, time.perf_counter() - started)
+            return Reading(np.zeros(1, dtype=np.float32), time.perf_counter() - started)
+        place = self._places[len(self.steps)] if self._places else 0
+        on_device = outputs.logits[:, place].to(copy=True, dtype=torch.float32)  # (1, V)
+        return Reading(on_device[0].cpu().numpy(), time.perf_counter() - started, on_device)
 
-    def _forget_forward(self) -> None:
-        self._pending = None
-        self.notes = self._notes_history.pop()
+    def _accept(self, token_ids: list[int]) -> None:
+        self._fill(len(self.steps), token_ids)
 
-    def _accept(self, token_id: int) -> None:
-        self._ids = self._ids.clone()  # the step's record keeps the ids that it was chosen after
-        self._ids[0, self._places[len(self.steps)]] = token_id
+    def _retract(self, count: int) -> None:
+        self._fill(len(self.steps) - count, [self._mask_id] * count)
 
-    def _retract(self) -> None:
-        self._ids = self._ids.clone()
-        self._ids[0, self._places[len(self.steps)]] = self._mask_id
+    def _fill(self, first: int, token_ids: list[int]) -> None:
+        """Write tokens into the masks' places from mask ``first`` on."""
+        self._ids = self._ids.clone()  # records keep the ids that they were chosen after
+        for place, token_id in zip(self._places[first:], token_ids, strict=False):
+            self._ids[0, place] = token_id
+
+    def _stash(self, readings: list[Reading]) -> None:
+        """Nothing is cut off."""
+
+    def _put_back(self, readings: list[Reading]) -> None:
+        """Nothing was cut off."""
+
+    def _settle(self) -> None:
+        # On show is the pass that the last step was chosen from.
+        self.notes = self._notes_at[self._branches.path[-2] if self.steps else ROOT]
+        super()._settle()
 
     def _why_stopped(self) -> str | None:
         if not self.lm.has_head:

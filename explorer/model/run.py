@@ -10,9 +10,10 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import (
     LogitsProcessorList,
@@ -23,23 +24,17 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
+from explorer.core.branches import RunTree
 from explorer.core.records import RunSnapshot, StepRecord
 from explorer.core.sampling import RankedLogits, SamplingParams
 from explorer.core.tokens import Token, TokenizedText
-from explorer.model.attention import AttentionNotes
-from explorer.model.errors import CancelledError, RunFinishedError, TextError
+from explorer.model.attention import AttentionNotes, Notes
+from explorer.model.branching import Branches, Reading
+from explorer.model.errors import RunFinishedError, TextError
 from explorer.model.run_attention import ReadableRun
 
 if TYPE_CHECKING:
     from explorer.model.language_model import LanguageModel
-
-
-@dataclass(slots=True)
-class Pending:
-    """A forward pass whose token has not been chosen yet."""
-
-    logits: torch.Tensor  # (1, V) float32, raw
-    seconds: float
 
 
 class Run(ReadableRun):
@@ -60,8 +55,10 @@ class Run(ReadableRun):
 
     Notes
     -----
-    On the device: the KV cache and the attention notes, both linear in length. On the host: 4 bytes per
-    vocabulary entry and step (8 where the checkpoint's rules changed a logit).
+    Every step ever taken stays, as a node of `tree`, with the forward pass that followed it. On the
+    device: one position of the KV cache and of the attention notes per node, wherever it is. On the host:
+    4 bytes per vocabulary entry and pass, and as many for a step whose logits the checkpoint's rules
+    changed.
     """
 
     def __init__(self, lm: LanguageModel, source: TokenizedText, params: SamplingParams) -> None:
@@ -75,14 +72,12 @@ class Run(ReadableRun):
         self.stop_reason: str | None = None
         self.notes = AttentionNotes()
         self._ids: Any = torch.tensor([source.ids], device=lm.device)  # (1, t)
-        self._pending: Pending | None = None
-        self._broken = False
         self._generator = torch.Generator(device=lm.device)
         if params.seed is None:
             self._generator.seed()
         else:
             self._generator.manual_seed(params.seed)
-        self._generator_states: list[torch.Tensor] = []
+        self._branches = Branches(self._generator.get_state())
 
     # -- what it has come to ------------------------------------------------------------------
 
@@ -95,6 +90,16 @@ class Run(ReadableRun):
     def token_ids(self) -> list[int]:
         """Token IDs chosen so far."""
         return [step.token.id for step in self.steps]
+
+    @property
+    def tree(self) -> RunTree:
+        """Every step ever taken, on this branch and on others."""
+        return self._branches.value()
+
+    @property
+    def node(self) -> int:
+        """The node of the tree that the run stands at; `ROOT` before the first step."""
+        return self._branches.current
 
     @property
     @abstractmethod
@@ -118,6 +123,7 @@ class Run(ReadableRun):
             stop_reason=self.stop_reason,
             encoder_shape=self.encoder_shape,
             params=self.params,
+            tree=self.tree,
         )
 
     # -- the loop -----------------------------------------------------------------------------
@@ -144,37 +150,38 @@ class Run(ReadableRun):
         LogitsError
             The logits hold NaN, or every token is suppressed; forcing a token is no way around it.
         CancelledError
-            The model's recorder was told to cancel; the run cannot go on.
+            The model's recorder was told to cancel; the run stands where it stood.
+
+        Notes
+        -----
+        Where the same token was taken at this place before, its node is entered again and nothing is
+        computed: a pass is only run where none has been. What failed leaves the run as it was.
         """
-        if self._broken:
-            raise CancelledError
         if self.finished:
             raise RunFinishedError(f"The run has ended ({self.stop_reason}); go back or reset to step again.")
         vocabulary = self.lm.text_tokenizer.vocabulary_size
         if force is not None and not 0 <= force < vocabulary:
             raise ValueError(f"There is no token {force}: IDs go from 0 to {vocabulary - 1}.")
+        branches = self._branches
         with torch.inference_mode():
-            if self._pending is None:
-                self._pending = self._forward()
-            pending = self._pending
-            scores = self._apply_rules(pending.logits)  # (1, V)
+            reading = self._read_here()
+            logits = self._on_device(reading)
+            scores = self._apply_rules(logits)  # (1, V)
             if not math.isfinite(float(scores.max())):
                 RankedLogits(scores[0].cpu().numpy())  # says what is wrong with them
-            state = self._generator.get_state()
-            token_id = self._choose(scores) if force is None else force
-            record = self._record(pending, scores, token_id, forced=force is not None)
-            self._accept(token_id)
-        self._generator_states.append(state)
-        self._pending = None
-        self.steps.append(record)
-        self._update_stop_reason()
-        return record
+            token_id, state = (
+                (force, branches.here.generator_state) if force is not None else self._choose(scores)
+            )
+            record = self._record(reading, logits, scores, token_id, forced=force is not None)
+            reading.on_device = None
+            self._enter([branches.grow(branches.current, record, state)])
+        self._settle()
+        return self.steps[-1]
 
     def back(self) -> StepRecord | None:
-        """Take the last step back: cache, generator and text are as they were before it.
+        """Go back before the last step; it stays in the tree, with all that was computed.
 
-        The forward pass behind it stays at hand, so that stepping again, or forcing another token
-        there, costs no model call.
+        Stepping again, or forcing another token there, costs no model call.
 
         Returns
         -------
@@ -183,14 +190,43 @@ class Run(ReadableRun):
         """
         if not self.steps:
             return None
-        if self._pending is not None:
-            self._forget_forward()
-        record = self.steps.pop()
-        self._generator.set_state(self._generator_states.pop())
-        self._retract()
-        self._pending = Pending(torch.from_numpy(record.logits)[None].to(self.lm.device), record.seconds)
-        self._update_stop_reason()
+        record = self.steps[-1]
+        self.go_to(self._branches.here.node.parent)
         return record
+
+    def go_to(self, node: int) -> None:
+        """Stand at another node of the tree: its steps are then the run's, with text, attention and all.
+
+        No model call: what the passes in between left in the cache is cut off and put back,
+        O(steps left and entered + tokens in the cache).
+
+        Raises
+        ------
+        ValueError
+            There is no such node.
+        """
+        self._branches.check(node)
+        leave, enter = self._branches.way_to(node)
+        with torch.inference_mode():
+            if leave:
+                self._leave(leave)
+            if enter:
+                self._enter(enter)
+        self._settle()
+
+    def name_branch(self, node: int, name: str) -> None:
+        """Call the branch that begins at ``node`` by a name; an empty one takes it away.
+
+        Raises
+        ------
+        ValueError
+            There is no such node.
+        """
+        self._branches.check(node)
+        if name.strip():
+            self._branches.names[node] = name.strip()
+        else:
+            self._branches.names.pop(node, None)
 
     def finish(self, max_new_tokens: int | None = None) -> Self:
         """Step until there is no further step, or until there are ``max_new_tokens`` steps in all."""
@@ -199,7 +235,7 @@ class Run(ReadableRun):
                 raise ValueError(f"max_new_tokens must be 1 or more, not {max_new_tokens}.")
             with torch.inference_mode():
                 self._limit_steps(max_new_tokens)
-            self._update_stop_reason()
+            self._settle()
         while not self.finished:
             self.step()
         return self
@@ -209,20 +245,62 @@ class Run(ReadableRun):
         """Stop after so many steps in all."""
 
     @abstractmethod
-    def _forward(self) -> Pending:
-        """One forward pass, for the next step."""
+    def _forward(self) -> Reading:
+        """One forward pass, for the step after the current node."""
 
     @abstractmethod
-    def _forget_forward(self) -> None:
-        """Undo the pending forward pass; never the one that read what was given."""
+    def _accept(self, token_ids: list[int]) -> None:
+        """Put tokens where the next forward pass reads them."""
 
     @abstractmethod
-    def _accept(self, token_id: int) -> None:
-        """Put the chosen token where the next forward pass reads it."""
+    def _retract(self, count: int) -> None:
+        """Undo `_accept` for the last ``count`` tokens."""
 
     @abstractmethod
-    def _retract(self) -> None:
-        """Undo `_accept`."""
+    def _stash(self, readings: list[Reading]) -> None:
+        """Take the last passes out of cache and notes; these are theirs, oldest first."""
+
+    @abstractmethod
+    def _put_back(self, readings: list[Reading]) -> None:
+        """Undo `_stash`."""
+
+    def _read_here(self) -> Reading:
+        """The pass that read all up to the current node; run now where it has not been."""
+        here = self._branches.here
+        if here.reading is None:
+            here.reading = self._forward()
+        return here.reading
+
+    def _on_device(self, reading: Reading) -> torch.Tensor:
+        """Raw logits (1, V) on the model's device."""
+        if reading.on_device is None:
+            return torch.from_numpy(reading.logits)[None].to(self.lm.device)
+        return reading.on_device
+
+    def _leave(self, nodes: list[int]) -> None:
+        """Go back before the first of the path's last nodes."""
+        branches = self._branches
+        places = [branches.places[node] for node in nodes]
+        readings = [place.reading for place in places if place.reading is not None]
+        if readings:
+            self._stash(readings)
+        self._retract(len(nodes))
+        del branches.path[-len(nodes) :]
+        del self.steps[-len(nodes) :]
+        self._generator.set_state(branches.here.generator_state)
+
+    def _enter(self, nodes: list[int]) -> None:
+        """Go on along nodes that follow each other, the first of them the current one."""
+        branches = self._branches
+        places = [branches.places[node] for node in nodes]
+        steps = [branches.record(node) for node in nodes]
+        readings = [place.reading for place in places if place.reading is not None]
+        if readings:
+            self._put_back(readings)
+        self._accept([step.token.id for step in steps])
+        branches.path += nodes
+        self.steps += steps
+        self._generator.set_state(places[-1].generator_state)
 
     @abstractmethod
     def _why_stopped(self) -> str | None:
@@ -232,41 +310,46 @@ class Run(ReadableRun):
         """The checkpoint's own rules (banned words, forced tokens, penalties) on logits (1, V)."""
         return logits
 
-    def _update_stop_reason(self) -> None:
+    def _settle(self) -> None:
+        """Bring up to date what depends on where the run stands."""
         self.stop_reason = self._why_stopped()
 
     @contextmanager
-    def _noting(self) -> Iterator[None]:
-        """Note the model's attention for this run."""
-        self.lm.recorder.notes = self.notes
+    def _noting(self, notes: Notes | None = None) -> Iterator[None]:
+        """Note the model's attention, for this run where nothing else is given."""
+        self.lm.recorder.notes = self.notes if notes is None else notes
         try:
             yield
-        except BaseException:
-            # A pass that broke off has written to some layers and not to others.
-            self._broken = True
-            raise
         finally:
             self.lm.recorder.notes = None
 
-    def _choose(self, scores: torch.Tensor) -> int:
+    def _choose(self, scores: torch.Tensor) -> tuple[int, torch.Tensor]:
+        """The next token and the generator's state after it was drawn."""
         if self.params.greedy:
-            return int(scores.argmax(dim=-1))
+            return int(scores.argmax(dim=-1)), self._branches.here.generator_state
         warped = _warpers(self.params)(self._ids, scores)
         probabilities = torch.softmax(warped, dim=-1)
-        return int(torch.multinomial(probabilities, num_samples=1, generator=self._generator))
+        token_id = int(torch.multinomial(probabilities, num_samples=1, generator=self._generator))
+        return token_id, self._generator.get_state()
 
-    def _record(self, pending: Pending, scores: torch.Tensor, token_id: int, *, forced: bool) -> StepRecord:
-        logits = pending.logits[0].cpu().numpy()
-        same = torch.equal(scores, pending.logits)
+    def _previous_ids(self) -> npt.NDArray[np.int64]:
+        """(t,) what the next step comes after."""
+        ids: npt.NDArray[np.int64] = self._ids[0].cpu().numpy()
+        return ids
+
+    def _record(
+        self, reading: Reading, logits: torch.Tensor, scores: torch.Tensor, token_id: int, *, forced: bool
+    ) -> StepRecord:
+        same = torch.equal(scores, logits)
         return StepRecord(
             index=len(self.steps),
             token=self.lm.text_tokenizer.token(token_id),
-            logits=logits,
-            scores=logits if same else scores[0].cpu().numpy(),
-            previous_ids=self._ids[0].cpu().numpy(),
+            logits=reading.logits,
+            scores=reading.logits if same else scores[0].cpu().numpy(),
+            previous_ids=self._previous_ids(),
             params=self.params,
             forced=forced,
-            seconds=pending.seconds,
+            seconds=reading.seconds,
         )
 
 

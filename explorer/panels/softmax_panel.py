@@ -232,6 +232,8 @@ class SoftmaxPanel(Panel):
         parts.append(f"chose {_short(step.token.piece)}")
         if step.forced:
             parts.append("chosen by hand")
+        elif step.beam:
+            parts.append("taken by the beam search")
         elif step.params != self.state.sampling:
             parts.append(f"chosen under: {step.params.summary}")
         self.step_line.setText(" · ".join(parts))

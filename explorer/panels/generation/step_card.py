@@ -45,9 +45,8 @@ class CardPart:
 
 def how_chosen(step: StepRecord) -> str:
     """How the token of ``step`` was chosen, and its rank, in a few words."""
-    params = step.params
-    settings = "greedy" if params.greedy else f"T {params.temperature:g}"
-    return f"{'forced' if step.forced else settings} · rank {step.rank:,}"
+    how = f"T {step.params.temperature:g}" if step.choice == "sampled" else step.choice
+    return f"{how} · rank {step.rank:,}"
 
 
 class CardPainter:

@@ -394,7 +394,9 @@ class StepStrip(QAbstractScrollArea):
             if part.kind == "alternative":
                 lines.append(f"Click selects it; a double click writes it at step {index} instead.")
                 return "\n".join(lines)
-            how = "forced by hand" if step.forced else f"chosen under: {step.params.summary}"
+            how = {"forced": "forced by hand", "beam": "taken by the beam search"}.get(
+                step.choice, f"chosen under: {step.params.summary}"
+            )
             return "\n".join([*lines, how])
         if part.kind == "force" and part.token_id is not None:
             return f"Write this token at step {index} instead, and go on from there."
