@@ -14,13 +14,8 @@ import numpy.typing as npt
 
 from explorer.core.branches import EMPTY, ROOT, Node, RunTree
 from explorer.core.head_measures import Measure, PerHead
-from explorer.core.sampling import (
-    Distribution,
-    RankedLogits,
-    SamplingParams,
-    apply_penalties,
-    banned_by_ngrams,
-)
+from explorer.core.penalties import apply_penalties, banned_by_ngrams
+from explorer.core.sampling import Distribution, RankedLogits, SamplingParams
 from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, TokenRef
 from explorer.core.tokens import Token, TokenizedText
 

@@ -18,12 +18,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from explorer.core.penalties import apply_penalties
+from explorer.core.tempered import TemperedLogits
+
 FloatArray = npt.NDArray[np.float32]
 CutName = Literal["top_k", "top_p", "min_p", "typical_p"]
-
-_SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
-_LARGEST = float(np.finfo(np.float32).max)
-_BLOCK = 512
 
 
 class LogitsError(ValueError):
@@ -164,26 +163,39 @@ class Distribution:
         The settings that shaped it.
     first_rank, end_rank : int
         The ranks that stay are ``first_rank <= rank < end_rank``; every other token is cut.
-    rank_probabilities : numpy.ndarray
-        (end_rank - first_rank,) float32; probabilities of the ranks that stay, summing to 1.
-    mass_cut : float
-        Probability, after temperature and before any cut, of the tokens that were cut.
     cuts : tuple of Cut
         The cuts that are on, in the order in which they were applied; none when greedy.
+
+    Notes
+    -----
+    What is read off it is worked out when it is first asked for, from one thread at a time.
     """
 
     ranked: RankedLogits
     params: SamplingParams
     first_rank: int
     end_rank: int
-    rank_probabilities: FloatArray = field(repr=False)
-    mass_cut: float
     cuts: tuple[Cut, ...] = ()
+    _tempered: TemperedLogits = field(kw_only=True, repr=False)
 
     @property
     def kept_count(self) -> int:
         """How many tokens can still be chosen."""
         return self.end_rank - self.first_rank
+
+    @cached_property
+    def rank_probabilities(self) -> FloatArray:
+        """(kept_count,) float32; probabilities of the ranks that stay, summing to 1. O(kept_count)."""
+        if not self.first_rank:
+            return self._tempered.probabilities(self.end_rank)
+        kept = self._tempered.exponentials(self.end_rank)[self.first_rank :]
+        return kept / self._tempered.sum(self.first_rank, self.end_rank)
+
+    @cached_property
+    def mass_cut(self) -> float:
+        """Probability, after temperature and before any cut, of the tokens that were cut. O(V)."""
+        kept = self._tempered.sum(self.first_rank, self.end_rank)
+        return max(0.0, 1.0 - kept / self._tempered.total)
 
     @cached_property
     def probabilities(self) -> FloatArray:
@@ -205,24 +217,26 @@ class Distribution:
         return self.ranked.order[self.first_rank : self.end_rank]
 
     @cached_property
+    def _spread(self) -> tuple[float, float]:
+        return self._tempered.spread(self.first_rank, self.end_rank)
+
+    @property
     def entropy_bits(self) -> float:
-        """Shannon entropy in bits; 0 when one token is certain."""
-        p = self.rank_probabilities[self.rank_probabilities > 0].astype(np.float64)
-        return float(max(0.0, -(p * np.log2(p)).sum()))
+        """Shannon entropy in bits; 0 when one token is certain. O(kept_count)."""
+        return self._spread[0]
 
     @property
     def perplexity(self) -> float:
         """Two to the power of the entropy: as uncertain as a fair choice among so many tokens."""
         return float(2.0**self.entropy_bits)
 
-    @cached_property
+    @property
     def effective_choices(self) -> float:
         """Inverse Simpson index, 1 / sum(p²): how many equally likely tokens would collide as often."""
-        p = self.rank_probabilities.astype(np.float64)
-        return float(1.0 / (p * p).sum())
+        return self._spread[1]
 
     def probability(self, token_id: int) -> float:
-        """Probability of one token; 0 where it is cut. O(1) after the ranks are inverted once."""
+        """Probability of one token; 0 where it is cut. O(log V)."""
         return self.probability_at(self.ranked.rank(token_id))
 
     def probability_at(self, rank: int) -> float:
@@ -301,7 +315,7 @@ class RankedLogits:
             raise ValueError(f"previous_ids must be one sequence of token IDs from 0 to {values.size - 1}.")
         self.order: npt.NDArray[np.int64] = _descending_order(values)
         self.sorted_logits: FloatArray = values[self.order]
-        self._scaled: tuple[float, FloatArray, FloatArray, float] | None = None
+        self._tempered: TemperedLogits | None = None
         self._penalised: tuple[tuple[float | None, int | None], RankedLogits] | None = None
 
     @property
@@ -309,15 +323,14 @@ class RankedLogits:
         """Count of tokens, V."""
         return self.logits.size
 
-    @cached_property
-    def _rank_of(self) -> npt.NDArray[np.int64]:
-        ranks = np.empty_like(self.order)
-        ranks[self.order] = np.arange(self.order.size)
-        return ranks
-
     def rank(self, token_id: int) -> int:
-        """Rank of one token, 0 for the most likely."""
-        return int(self._rank_of[token_id])
+        """Rank of one token, 0 for the most likely. O(log V)."""
+        key = -self.logits[token_id]
+        ascending = self.sorted_logits[::-1]
+        first = ascending.size - int(ascending.searchsorted(-key, side="right"))
+        # Among equals, IDs fall.
+        end = ascending.size - int(ascending.searchsorted(-key, side="left"))
+        return end - 1 - int(self.order[first:end][::-1].searchsorted(token_id))
 
     @cached_property
     def unshaped(self) -> Distribution:
@@ -341,73 +354,56 @@ class RankedLogits:
             self._penalised = (key, RankedLogits(logits, self.previous_ids))
         return self._penalised[1]
 
-    def _exponentials(self, temperature: float) -> tuple[FloatArray, FloatArray, float]:
-        """Return scores, exp(scores - max) and their sum, all by rank, for one temperature (cached)."""
-        if self._scaled is None or self._scaled[0] != temperature:
-            scores = self._tempered(temperature)
-            with np.errstate(over="ignore"):
-                exponentials = scores - scores[0]
-                np.exp(exponentials, out=exponentials)
-            self._scaled = (temperature, scores, exponentials, float(exponentials.sum(dtype=np.float64)))
-        return self._scaled[1:]
-
-    def _tempered(self, temperature: float) -> FloatArray:
-        scores: FloatArray
-        if _SMALLEST_NORMAL <= temperature <= _LARGEST:
-            with np.errstate(over="ignore"):
-                scores = self.sorted_logits / np.float32(temperature)
-            if np.isfinite(scores[0]):
-                return scores
-        # The quotient overflows float32. Shifted first, it does not, and the distribution is the same.
-        shifted = self.sorted_logits.astype(np.float64) - self.sorted_logits[0]
-        with np.errstate(over="ignore"):
-            scores = (shifted / temperature).astype(np.float32)
-        return scores
+    def _at_temperature(self, temperature: float) -> TemperedLogits:
+        """The scores at one temperature; the last one asked for is kept."""
+        if self._tempered is None or self._tempered.temperature != temperature:
+            self._tempered = TemperedLogits(self.sorted_logits, temperature)
+        return self._tempered
 
     def temper_and_cut(self, params: SamplingParams) -> Distribution:
         """Apply temperature, top-k, top-p, min-p and typical-p, but no penalty."""
         if params.greedy:
             return self._greedy(params)
-        scores, exponentials, total = self._exponentials(params.temperature)
-        # Tokens at -inf were banned before: they are cut whatever the settings.
-        first, end = 0, _count_at_least(scores, np.finfo(np.float32).min)
+        tempered = self._at_temperature(params.temperature)
+        first, end = 0, tempered.end
         cuts = []
         for name, value in params.cuts_in_force():
             if name == "top_k":
-                end = min(end, _end_by_top_k(scores, int(value)))
+                end = tempered.end_by_top_k(end, int(value))
             elif name == "top_p":
-                end = _end_by_top_p(exponentials, end, value)
+                end = tempered.end_by_top_p(end, value)
             elif name == "min_p":
-                end = _end_by_min_p(exponentials, end, value)
+                end = tempered.end_by_min_p(end, value)
             else:
-                first, end = _range_by_typical_p(scores, exponentials, end, value)
+                first, end = tempered.range_by_typical_p(end, value)
             cuts.append(Cut(name, value, first, end))
-        kept = exponentials[first:end]
-        kept_sum = float(kept.sum(dtype=np.float64))
-        probabilities = kept / np.float32(kept_sum)
-        mass_cut = max(0.0, 1.0 - kept_sum / total)
-        return Distribution(self, params, first, end, probabilities, mass_cut, tuple(cuts))
+        return Distribution(self, params, first, end, tuple(cuts), _tempered=tempered)
 
     def _greedy(self, params: SamplingParams) -> Distribution:
         # argmax takes the first of equals, as transformers does; the ranking puts the last one first.
-        rank = self.rank(int(self.logits.argmax()))
-        _, exponentials, total = self._exponentials(1.0)
-        mass_cut = max(0.0, 1.0 - float(exponentials[rank]) / total)
-        return Distribution(self, params, rank, rank + 1, np.ones(1, dtype=np.float32), mass_cut)
+        tempered = self._at_temperature(1.0)
+        rank = tempered.end_by_top_k(tempered.end, 1) - 1
+        return Distribution(self, params, rank, rank + 1, _tempered=tempered)
 
 
 def _descending_order(values: FloatArray) -> npt.NDArray[np.int64]:
     """Indices (V,) of ``values`` from the largest down, of equal ones the higher index first.
 
     A value's bits, made to sort like the value, above its index in one integer: integers are sorted
-    several times as fast as a stable argsort of floats.
+    several times as fast as a stable argsort of floats. Both are inverted, so that the largest comes first.
     """
-    bits = (values + np.float32(0.0)).view(np.uint32)  # -0.0 becomes 0.0, its equal
-    negative = bits >> 31 == 1
-    ascending = np.where(negative, ~bits, bits | np.uint32(1 << 31))
-    keys = ascending.astype(np.uint64) << np.uint64(32) | np.arange(values.size, dtype=np.uint64)
+    bits = (values + np.float32(0.0)).view(np.int32)  # -0.0 becomes 0.0, its equal
+    flip = bits >> 31  # all ones for negative values
+    flip |= np.int32(-(1 << 31))
+    bits ^= flip
+    keys = np.invert(bits.view(np.uint32)).astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= np.arange(values.size - 1, -1, -1, dtype=np.uint32)
     keys.sort()
-    return (keys[::-1] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    keys &= np.uint64(0xFFFFFFFF)
+    order = keys.view(np.int64)
+    np.subtract(values.size - 1, order, out=order)
+    return order
 
 
 def _own_float32(logits: Any) -> FloatArray:
@@ -425,91 +421,3 @@ def reshape(
 ) -> Distribution:
     """Reshape raw logits (V,) by ``params``; see `RankedLogits` for many settings on the same logits."""
     return RankedLogits(logits, previous_ids).distribution(params)
-
-
-def apply_penalties(
-    logits: FloatArray,
-    previous_ids: npt.NDArray[np.int64],
-    repetition_penalty: float | None,
-    no_repeat_ngram_size: int | None,
-) -> FloatArray:
-    """Return a copy of ``logits`` after repetition penalty and no-repeat n-gram.
-
-    ``RepetitionPenaltyLogitsProcessor`` and ``NoRepeatNGramLogitsProcessor`` of transformers, in that
-    order. O(V + length of ``previous_ids``).
-    """
-    result = logits.copy()
-    if repetition_penalty not in (None, 1.0) and previous_ids.size:
-        seen = np.unique(previous_ids)
-        scores = result[seen]
-        penalty = np.float32(repetition_penalty)
-        result[seen] = np.where(scores < 0, scores * penalty, scores / penalty)
-    result[banned_by_ngrams(previous_ids, no_repeat_ngram_size)] = -np.inf
-    return result
-
-
-def banned_by_ngrams(
-    previous_ids: npt.NDArray[np.int64], no_repeat_ngram_size: int | None
-) -> npt.NDArray[np.int64]:
-    """Token IDs that would complete an n-gram already there. O(length of ``previous_ids``)."""
-    size = no_repeat_ngram_size or 0
-    if not size or previous_ids.size + 1 < size:
-        return np.empty(0, dtype=np.int64)
-    ids = previous_ids.tolist()
-    prefix = ids[len(ids) - (size - 1) :] if size > 1 else []
-    banned = [ids[i + size - 1] for i in range(len(ids) - size + 1) if ids[i : i + size - 1] == prefix]
-    return np.array(banned, dtype=np.int64)
-
-
-def _count_at_least(descending: FloatArray, threshold: np.float32) -> int:
-    return descending.size - int(np.searchsorted(descending[::-1], threshold, side="left"))
-
-
-def _end_by_top_k(scores: FloatArray, top_k: int) -> int:
-    k = min(top_k, scores.size)
-    # Ties with the k-th stay; the comparison is on the divided scores, as in TopKLogitsWarper.
-    return _count_at_least(scores, scores[k - 1])
-
-
-def _end_by_top_p(exponentials: FloatArray, end: int, top_p: float) -> int:
-    kept = exponentials[:end]
-    probabilities = kept / np.float32(kept.sum(dtype=np.float64))
-    # TopPLogitsWarper sums from the least likely up and drops while the sum is <= 1 - p, in float32.
-    ascending, limit = probabilities[::-1], np.float32(1.0 - top_p)
-    # Whole blocks first: a running sum over every token costs ten times as much as sums of blocks do.
-    blocks = end // _BLOCK
-    sums = np.cumsum(ascending[: blocks * _BLOCK].reshape(blocks, _BLOCK).sum(axis=1, dtype=np.float64))
-    gone = int(np.searchsorted(sums.astype(np.float32), limit, side="right"))
-    before = sums[gone - 1] if gone else 0.0
-    next_block = ascending[gone * _BLOCK : (gone + 1) * _BLOCK]
-    tail = (before + np.cumsum(next_block, dtype=np.float64)).astype(np.float32)
-    dropped = gone * _BLOCK + int(np.searchsorted(tail, limit, side="right"))
-    return max(1, end - dropped)
-
-
-def _end_by_min_p(exponentials: FloatArray, end: int, min_p: float) -> int:
-    kept = exponentials[:end]
-    probabilities = kept / np.float32(kept.sum(dtype=np.float64))
-    threshold = np.float32(min_p) * probabilities[0]
-    return max(1, _count_at_least(probabilities, threshold))
-
-
-def _range_by_typical_p(
-    scores: FloatArray, exponentials: FloatArray, end: int, mass: float
-) -> tuple[int, int]:
-    """Ranks whose surprise is nearest the entropy, until their mass reaches ``mass``.
-
-    Surprise grows with rank, so that the tokens nearest to any value of it are one range of ranks.
-    """
-    kept = exponentials[:end]
-    log_total = np.float32(math.log(kept.sum(dtype=np.float64)))
-    log_probabilities = (scores[:end] - scores[0]) - log_total
-    probabilities = np.exp(log_probabilities)
-    finite = np.isfinite(log_probabilities)
-    entropy = -(log_probabilities[finite] * probabilities[finite]).sum(dtype=np.float64)
-    distance = np.abs(-log_probabilities - np.float32(entropy))
-    by_distance = np.argsort(distance, kind="stable")
-    cumulative = np.cumsum(probabilities[by_distance], dtype=np.float64).astype(np.float32)
-    last = min(int((cumulative < np.float32(mass)).sum()), distance.size - 1)
-    stay = np.flatnonzero(distance <= distance[by_distance[last]])
-    return int(stay[0]), int(stay[-1]) + 1

@@ -23,13 +23,13 @@ from transformers.generation.logits_process import (
 )
 
 import explorer
+from explorer.core.penalties import apply_penalties
 from explorer.core.sampling import (
     GREEDY,
     Distribution,
     LogitsError,
     RankedLogits,
     SamplingParams,
-    apply_penalties,
     reshape,
 )
 
@@ -335,11 +335,20 @@ def test_that_ranked_logits_reused_equal_a_fresh_reshape(
 ) -> None:
     assume(np.abs(logits[np.isfinite(logits)]).max() < 1e30)
     ranked = RankedLogits(logits, [0])
-    for params in moves:
-        reused, fresh = ranked.distribution(params), reshape(logits, params, [0])
+    # Made first and read afterwards: what is left to be worked out does not mix the moves up.
+    for reused, params in [(ranked.distribution(params), params) for params in moves]:
+        fresh = reshape(logits, params, [0])
         np.testing.assert_array_equal(reused.probabilities, fresh.probabilities)
         np.testing.assert_array_equal(reused.kept, fresh.kept)
         assert reused.mass_cut == fresh.mass_cut
+        assert reused.entropy_bits == fresh.entropy_bits
+
+
+@settings(deadline=None)
+@given(short_logits)
+def test_that_a_tokens_rank_is_its_place_in_the_order(logits: np.ndarray) -> None:
+    ranked = RankedLogits(logits)
+    assert [ranked.rank(int(token_id)) for token_id in ranked.order] == list(range(logits.size))
 
 
 def test_that_ranked_logits_do_not_follow_later_writes_to_the_array() -> None:
@@ -364,9 +373,32 @@ def test_that_rank_and_probability_by_token_agree_with_the_arrays() -> None:
 @settings(deadline=None)
 @given(short_logits)
 def test_that_entropy_and_choices_equal_float64(logits: np.ndarray) -> None:
-    p = softmax64(logits)
+    check_spread(softmax64(logits), reshape(logits, SamplingParams()))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        SamplingParams(1.7),
+        SamplingParams(0.05),
+        SamplingParams(0.8, 50),
+        SamplingParams(1.2, None, 0.9),
+        SamplingParams(10.0, typical_p=0.4),
+        SamplingParams(2.0, 5000, 0.99, 1e-4, 0.9),
+    ],
+    ids=repr,
+)
+def test_that_entropy_and_choices_are_those_of_what_stays(params: SamplingParams) -> None:
+    logits = np.random.default_rng(11).normal(0.0, 3.0, 20_000).astype(np.float32)
+    logits[::9] = -np.inf
+    ours = reshape(logits, params)
+    check_spread(
+        softmax64(np.where(ours.kept, logits.astype(np.float64), -np.inf) / params.temperature), ours
+    )
+
+
+def check_spread(p: np.ndarray, ours: Distribution) -> None:
     bits = float(-(p[p > 0] * np.log2(p[p > 0])).sum())
-    ours = reshape(logits, SamplingParams())
     assert ours.entropy_bits == pytest.approx(bits, abs=1e-5)
     assert ours.perplexity == pytest.approx(2.0**bits, rel=1e-5)
     assert ours.effective_choices == pytest.approx(1.0 / (p * p).sum(), rel=1e-5)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from explorer.core.penalties import apply_penalties
 from explorer.core.records import StepRecord
-from explorer.core.sampling import SamplingParams, apply_penalties, reshape
+from explorer.core.sampling import SamplingParams, reshape
 from explorer.core.tokens import Token
 
 IDS = np.array([4, 1, 2, 4, 1], dtype=np.int64)
