@@ -5,16 +5,21 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pytestqt.qtbot import QtBot
 from safetensors.torch import load_file, save_file
+from transformers import MarianMTModel
 
 import explorer
 from explorer.app.controller import Controller, ModelOptions
+from explorer.app.engine import Engine, LoadRequest
 from explorer.app.state import AppState
-from explorer.core.sampling import SamplingParams
+from explorer.app.worker import Task
+from explorer.core.sampling import GREEDY, SamplingParams
 from explorer.core.selection import HeadRef, Selection, TokenRef
 from explorer.resources import resources_folder
 
@@ -215,6 +220,62 @@ def test_that_forcing_a_token_branches_at_the_viewed_step(
     assert state.run.token_ids[1] == other
     assert state.run.steps[1].forced
     assert len(state.run.steps) == 2
+    # What had been generated before stays, as a branch of its own.
+    first, second = state.run.tree.ends
+    assert second == state.run.tree.current
+    assert [state.run.tree.nodes[node].step.token.text for node in state.run.tree.path(first)][:2] == [
+        "I",
+        "love",
+    ]
+
+
+def test_that_the_engine_goes_to_any_node_and_names_it(qtbot: QtBot) -> None:
+    engine, task = Engine(), Task(lambda *_: None, lambda _: None)
+    engine.load(LoadRequest("fr-en", device="cpu"), task)
+    engine.begin(1, SENTENCE, GREEDY, None, task)
+    whole = engine.step_on(GREEDY, None, task).run
+    while not whole.finished:
+        whole = engine.step_on(GREEDY, None, task).run
+    head = HeadRef("cross", 2, 7)
+    update = engine.go_to(whole.nodes[1], GREEDY, head, task)
+    assert update.run.token_ids == whole.token_ids[:2]
+    assert update.attention is not None
+    assert update.attention.weights.shape == (2, len(whole.source))
+    branch = engine.step(GREEDY, head, task, force=99, at=whole.nodes[0]).run
+    assert branch.token_ids == (whole.token_ids[0], 99)
+    assert engine.name_branch(branch.tree.current, "ninety-nine").run.tree.names == {
+        branch.tree.current: "ninety-nine"
+    }
+    assert engine.go_to(whole.nodes[-1], GREEDY, head, task).run.text == whole.text
+
+
+def test_that_a_step_that_fails_leaves_the_run_to_go_on_with(
+    qtbot: QtBot, state: AppState, controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(qtbot, state, controller)
+    state.step_requested.emit()
+    settle(qtbot, controller)
+    forward = MarianMTModel.forward
+
+    def spoiled(*args: Any, **named: Any) -> Any:
+        outputs = forward(*args, **named)
+        outputs.logits = torch.full_like(outputs.logits, float("nan"))
+        return outputs
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MarianMTModel, "forward", spoiled)
+        state.step_requested.emit()
+        settle(qtbot, controller)
+    assert state.notice is not None
+    assert "NaN" in state.notice.text
+    assert state.run is not None
+    run_id = state.run.run_id
+    state.back_requested.emit()
+    settle(qtbot, controller)
+    assert (state.run.run_id, len(state.run.steps)) == (run_id, 0)
+    state.force_requested.emit(99)
+    settle(qtbot, controller)
+    assert state.run.token_ids == (99,)
 
 
 def test_that_steps_use_the_settings_in_force(qtbot: QtBot, state: AppState, controller: Controller) -> None:
