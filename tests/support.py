@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from explorer.app.state import AppState
+from explorer.core.branches import ROOT, Node, RunTree
 from explorer.core.head_measures import head_measures
 from explorer.core.records import (
     AttentionMap,
@@ -88,6 +91,19 @@ def make_run(steps: int = 4, *, run_id: int = 1, family: Family = "encoder-decod
         encoder_shape=None if family == "decoder-only" else (len(SOURCE), 256),
         params=GREEDY,
     )
+
+
+def make_branched_run(*, run_id: int = 1) -> RunSnapshot:
+    """A run of six steps with two more branches: one off step 1, one off step 3 of that; on the first."""
+    run = make_run(6, run_id=run_id)
+    steps = run.steps
+    forced = replace(steps[2], token=Token(900, "▁deep", "deep", None, False), forced=True)
+    warm = SamplingParams(temperature=0.7, seed=1)
+    other = replace(steps[4], token=Token(33, "!", "!", None, False), params=warm)
+    nodes = [Node(ROOT, ROOT, None)]
+    nodes += [Node(i + 1, i, step) for i, step in enumerate(steps)]
+    nodes += [Node(7, 2, forced), Node(8, 7, steps[3]), Node(9, 8, steps[4]), Node(10, 8, other)]
+    return replace(run, tree=RunTree(tuple(nodes), current=6))
 
 
 def random_weights(rng: np.random.Generator, shape: tuple[int, ...], *, causal: bool = False) -> np.ndarray:

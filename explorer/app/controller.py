@@ -11,9 +11,11 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from explorer.app import errors
 from explorer.app.engine import Engine, LoadRequest, RunUpdate
+from explorer.app.generation_controller import GenerationController
 from explorer.app.state import Activity, ActivityKind, AppState, Notice
 from explorer.app.vector_controller import VectorController
 from explorer.app.worker import Task, Worker
+from explorer.core.branch_lanes import run_at
 from explorer.core.branches import ROOT
 from explorer.core.records import (
     AttentionMap,
@@ -75,7 +77,10 @@ class Controller(QObject):
         self._pause.setSingleShot(True)
         self._pause.setInterval(DEBOUNCE_MS)
         self._pause.timeout.connect(self._begin)
+        # Ways to another branch that the worker has not gone yet, while the state is there already.
+        self._moves = 0
         self._vectors = VectorController(state, self._worker, self)
+        self._generation = GenerationController(state, self._worker, self)
         self._connect()
 
     def _connect(self) -> None:
@@ -179,6 +184,7 @@ class Controller(QObject):
     def _abandon_run(self) -> None:
         """Give up the run in progress; what is on show of it stays until another lands."""
         self._finishing = False
+        self._moves = 0
         self._pause.stop()
         self._begun_text = None
         self._worker.cancel_all(but=frozenset({"model", "cloud"}))
@@ -224,10 +230,41 @@ class Controller(QObject):
         failed = self._on_begin_failed if slot == "begin" else self._on_run_failed
         self._worker.submit(Task(work, done, slot=slot, label=label, kind=kind, failed=failed))
 
-    def _on_run_updated(self, run_id: int, update: RunUpdate) -> None:
-        if run_id != self._run_id:
+    @property
+    def run_id(self) -> int:
+        """Which run is current."""
+        return self._run_id
+
+    def submit_run(self, work: RunWork, *, label: str = "") -> None:
+        """Do something to the current run; the state shows what it came to."""
+        self._submit_run(work, label=label)
+
+    def go_to(self, node: int, viewed: int) -> None:
+        """Show another branch at one of its steps: at once from what is known, then from the worker."""
+        run = self._state.run
+        if self._loading or run is None or self._begun_text is None or run.run_id != self._run_id:
             return
-        self._state.set_run(update.run)
+        self._finishing = False
+        known = self._state.generation.outcome_at(node)
+        self._state.set_run(run_at(run, node, known.text, known.stop_reason), viewed)
+        self._moves += 1
+        params = self._state.sampling
+        self._submit_run(
+            lambda engine, task: engine.go_to(node, params, None, task),
+            label="",
+            done=partial(self._on_moved, self._run_id),
+        )
+
+    def _on_moved(self, run_id: int, update: RunUpdate) -> None:
+        if run_id == self._run_id:
+            self._moves -= 1
+            self._on_run_updated(run_id, update, self._state.viewed_step)
+
+    def _on_run_updated(self, run_id: int, update: RunUpdate, viewed: int | None = None) -> None:
+        # What was computed before a person went to another branch is in the tree that is to come.
+        if run_id != self._run_id or self._moves:
+            return
+        self._state.set_run(update.run, viewed)
         head = self._state.head
         if update.overview is not None and head is not None and update.overview.kind == head.kind:
             self._state.set_overview(update.overview)
@@ -245,6 +282,7 @@ class Controller(QObject):
     def _on_run_failed(self, _: BaseException) -> None:
         # The run stands where it stood before what failed.
         self._finishing = False
+        self._moves = 0
 
     def _go_on(self) -> None:
         """Submit the next slice of a run to the end."""

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
 from explorer.core.beams import BeamSearch
 from explorer.core.inside import InsideReading
+from explorer.core.records import RunSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What only the model can tell of a branch.
+
+    Attributes
+    ----------
+    text : str
+        Its text; empty while it has not been on show yet.
+    stop_reason : str or None
+        Why it has ended there.
+    """
+
+    text: str = ""
+    stop_reason: str | None = None
 
 
 class GenerationState(QObject):
@@ -29,6 +47,18 @@ class GenerationState(QObject):
         super().__init__(parent)
         self._inside: InsideReading | None = None
         self._beams: BeamSearch | None = None
+        self._run_id: int | None = None
+        self._outcomes: dict[int, Outcome] = {}
+
+    def remember(self, run: RunSnapshot) -> None:
+        """A run is on show: its branch can be shown again at once, text and all."""
+        if run.run_id != self._run_id:
+            self._run_id, self._outcomes = run.run_id, {}
+        self._outcomes[run.tree.current] = Outcome(run.text, run.stop_reason)
+
+    def outcome_at(self, node: int) -> Outcome:
+        """What is known of the branch that ends in a node of the run on show."""
+        return self._outcomes.get(node, Outcome())
 
     def clear(self) -> None:
         """Another model: nothing that was read from the one before holds."""

@@ -216,6 +216,8 @@ class AppState(QObject):
         if run is before:
             return
         self._run = run
+        if run is not None:
+            self.generation.remember(run)
         count = 0 if run is None else len(run.steps)
         same_run = before is not None and run is not None and before.run_id == run.run_id
         grew = before is None or count > len(before.steps)

@@ -1,66 +1,72 @@
-"""The decoder's loop, one step after another, with what else each step could have written."""
+"""The decoder's loop: its steps, its branches, and what goes on inside a step."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtGui import QFontMetrics
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
 from explorer.app.state import AppState
-from explorer.panels.generation.step_strip import StepStrip
-from explorer.panels.generation.step_timeline import StepTimeline
+from explorer.panels.generation.steps_view import StepsView
+from explorer.panels.generation.tree_view import TreeView
 from explorer.panels.widgets.panel import Panel
+from explorer.panels.widgets.segmented import Segmented
 from explorer.theme import Theme
 
-# What the bars mean, in as many words as there is room for.
-LEGENDS = (
-    "bars: the model's own probabilities (temperature 1, nothing cut)",
-    "bars: model's own probabilities (T = 1)",
-    "bars: model's own, T = 1",
-)
+# The names are those of `screenshot --view`.
+VIEWS = {
+    "steps": "Every step with what was chosen and what else could have been",
+    "tree": "Every branch that was ever taken; force another token to begin one",
+}
 
 
 class GenerationPanel(Panel):
-    """The run's steps as cards; choosing a card brings that step into view in every panel."""
+    """One run in several views, chosen on the left; all of them look at the same step."""
 
     title = "Generation"
     object_name = "generation_panel"
 
     def __init__(self, state: AppState, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(state, theme, parent)
-        self._strip = StepStrip(state, theme, self.body)
-        self._timeline = StepTimeline(state, theme, self.body)
-        self._legend = QLabel(self.body)
-        self._legend.setTextFormat(Qt.TextFormat.PlainText)
-        self._legend.setProperty("role", "facts")
-        self._legend.setMinimumWidth(1)
-        self._layout = QVBoxLayout(self.body)
-        self._layout.addWidget(self._strip, 1)
-        self._layout.addWidget(self._timeline)
-        self._layout.addWidget(self._legend)
-        self.body.installEventFilter(self)
-
+        self.chooser = Segmented(theme, "generation_view", self.body, dense=True, vertical=True)
+        self.chooser.set_names(tuple(VIEWS), tuple(VIEWS.values()))
+        self.steps = StepsView(state, theme, self.body)
+        self.tree = TreeView(state, theme, self.body)
+        self.views: dict[str, QWidget] = {"steps": self.steps, "tree": self.tree}
+        self._pages = QStackedWidget(self.body)
+        for view in self.views.values():
+            self._pages.addWidget(view)
+        self._row = QHBoxLayout(self.body)
+        self._row.addWidget(self.chooser, 0, Qt.AlignmentFlag.AlignTop)
+        self._row.addWidget(self._pages, 1)
+        self.chooser.chosen.connect(self.show_view)
         state.model_changed.connect(self._update_hint)
         state.run_changed.connect(self._update_run)
-        state.viewed_step_changed.connect(self._update_viewed_step)
-        for signal in (
-            state.selection_changed,
-            state.hover_changed,
-            state.cloud_changed,
-            state.stale_changed,
-        ):
-            signal.connect(self._update_emphasis)
         self._update_theme()
+        self.show_view("steps")
         self._update_run()
 
+    @property
+    def view(self) -> str:
+        """Name of the view that is open."""
+        return next(name for name, view in self.views.items() if view is self._pages.currentWidget())
+
+    def show_view(self, name: str) -> None:
+        """Open a view by its name."""
+        self._pages.setCurrentWidget(self.views[name])
+        self.chooser.set_current(name)
+        self._update_facts()
+
     def _update_run(self) -> None:
-        run = self.state.run
-        self._strip.show_run(run)
-        self._timeline.show_run(run)
-        self._update_room()
         self._update_hint()
+        self._update_facts()
+
+    def _update_facts(self) -> None:
+        run = self.state.run
         if run is None:
             self.set_facts("")
+            return
+        if self.view != "steps":
+            self.set_facts(getattr(self.views[self.view], "facts", ""))
             return
         count = len(run.steps)
         # The last step's own settings; `run.params` are those of the next one.
@@ -82,40 +88,10 @@ class GenerationPanel(Panel):
         else:
             self.show_hint("Type a sentence, then press Step.")
 
-    def _update_emphasis(self) -> None:
-        self._strip.repaint_cards()
-        self._timeline.update()
-
-    def _update_viewed_step(self) -> None:
-        self._update_emphasis()
-        run = self.state.run
-        if run is not None and self.state.viewed_step is not None:
-            # The last step brings what follows it along: the step to come, or why there is none.
-            last = self.state.viewed_step == len(run.steps) - 1
-            self._strip.ensure_visible(self.state.viewed_step, with_end=last)
-
     def _update_theme(self) -> None:
         space = self.theme.space
-        self._layout.setContentsMargins(space(1), space(0.5), space(1), space(0.5))
-        self._layout.setSpacing(space(0.5))
-        self._strip.update_theme()
-        self._timeline.update_theme()
-        self._update_room()
-
-    def _update_room(self) -> None:
-        """Leave the cards room for their fewest alternatives; the legend and the timeline have the rest."""
-        metrics = QFontMetrics(self.theme.prose("small"))
-        width = self.body.width() - 2 * self.theme.space(1)
-        fitting = [text for text in LEGENDS if metrics.horizontalAdvance(text) <= width]
-        self._legend.setText(fitting[0] if fitting else "")
-        gap = self.theme.space(0.5)
-        spare = self.body.height() - self._strip.sizeHint().height() - 2 * gap
-        spare -= self._legend.sizeHint().height() + gap
-        self._legend.setVisible(bool(fitting) and spare >= 0)
-        spare -= self._timeline.sizeHint().height() + gap
-        self._timeline.setVisible(self._timeline.count > 0 and spare >= 0)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102
-        if watched is self.body and event.type() == QEvent.Type.Resize:
-            self._update_room()
-        return super().eventFilter(watched, event)
+        self._row.setContentsMargins(space(1), space(0.5), space(1), space(0.5))
+        self._row.setSpacing(space(1))
+        self.chooser.update_theme()
+        self.steps.update_theme()
+        self.tree.update_theme()

@@ -103,8 +103,8 @@ def test_that_the_bars_are_explained_in_as_many_words_as_fit(panel: GenerationPa
         (200, "own, T = 1"),
     ):
         panel.resize(width, 300)
-        assert words in panel._legend.text()
-        assert panel._legend.sizeHint().width() <= width
+        assert words in panel.steps.legend.text()
+        assert panel.steps.legend.sizeHint().width() <= width
 
 
 def test_that_the_loop_begins_with_the_encoders_output_and_the_start_token() -> None:

@@ -31,7 +31,7 @@ def timeline(panel: GenerationPanel) -> StepTimeline:
 
 
 def middle(panel: GenerationPanel, index: int) -> QPoint:
-    panel._layout.activate()  # the timeline appears with the first step; a hand would be slower than Qt
+    panel.steps.column.activate()  # the timeline appears with the first step; a hand would be slower than Qt
     return timeline(panel).column_rect(index).center().toPoint()
 
 

@@ -11,7 +11,7 @@ from explorer.theme import Theme
 
 
 class DockTitle(QWidget):
-    """Title, what the panel puts beside it, facts (elided; the tooltip has all), float and close.
+    """Title, facts (elided in the middle when there is no room; the tooltip has all), float and close.
 
     Mouse presses fall through to the dock, which moves, floats on double click and tabs as usual.
     """
@@ -37,8 +37,6 @@ class DockTitle(QWidget):
         self._close.clicked.connect(dock.close)
         self._row = QHBoxLayout(self)
         self._row.addWidget(self._title)
-        if panel.title_tools is not None:
-            self._row.addWidget(panel.title_tools)
         self._row.addWidget(self._facts, 1)
         self._row.addWidget(self._float)
         self._row.addWidget(self._close)

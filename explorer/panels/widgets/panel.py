@@ -25,8 +25,6 @@ class Panel(QWidget):
         What stands on the left of the dock's title bar.
     facts : str
         What stands on its right: the facts that qualify what is shown.
-    title_tools : QWidget or None
-        What a low panel puts beside its title instead of into its body, e.g. a choice of views.
     """
 
     title: ClassVar[str] = ""
@@ -38,7 +36,6 @@ class Panel(QWidget):
         self.state = state
         self.theme = theme
         self.facts = ""
-        self.title_tools: QWidget | None = None
         self.setObjectName(self.object_name)
         # A plain QWidget subclass does not paint the style sheet's background unless told to.
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)

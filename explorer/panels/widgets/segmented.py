@@ -1,4 +1,4 @@
-"""A row of joined buttons of which one is down."""
+"""A row or column of joined buttons of which one is down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QFontMetrics
-from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QBoxLayout, QButtonGroup, QPushButton, QSizePolicy, QWidget
 
 from explorer.theme import Theme
 
@@ -23,16 +23,24 @@ class Segmented(QWidget):
     chosen = Signal(str)
 
     def __init__(
-        self, theme: Theme, name: str, parent: QWidget | None = None, *, dense: bool = False
+        self,
+        theme: Theme,
+        name: str,
+        parent: QWidget | None = None,
+        *,
+        dense: bool = False,
+        vertical: bool = False,
     ) -> None:
         super().__init__(parent)
         self.theme = theme
         # Many names in a narrow panel stand closer together.
         self._margin = 0.6 if dense else 1.1
+        self._vertical = vertical
         self.setObjectName(name)
         self._group = QButtonGroup(self)
         self._group.setExclusive(True)
-        self._layout = QHBoxLayout(self)
+        down = QBoxLayout.Direction.TopToBottom
+        self._layout = QBoxLayout(down if vertical else QBoxLayout.Direction.LeftToRight, self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(0)
         self._names: tuple[str, ...] = ()
@@ -57,6 +65,9 @@ class Segmented(QWidget):
             button.setCheckable(True)
             button.setToolTip(tooltip)
             button.clicked.connect(lambda _checked=False, name=name: self.chosen.emit(name))
+            if self._vertical:  # beside a low view they share its height
+                button.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.MinimumExpanding)
+                button.setMinimumHeight(1)
             self._group.addButton(button)
             self._layout.addWidget(button)
         self.update_theme()
@@ -73,6 +84,9 @@ class Segmented(QWidget):
 
     def update_theme(self) -> None:
         """Colours or sizes changed: only the outer corners are round, and neighbours share a border."""
+        if self._vertical:
+            self._style_column()
+            return
         radius, pad = self.theme.space(1), self.theme.space(1)
         buttons = self._buttons()
         # The chosen one is bold, and Qt measures it as if it were not.
@@ -86,6 +100,22 @@ class Segmented(QWidget):
                 f" border-top-left-radius: {left}px; border-bottom-left-radius: {left}px;"
                 f" min-width: {measure(button.text()) + 2}px;"
                 f" border-top-right-radius: {right}px; border-bottom-right-radius: {right}px; }}"
+            )
+
+    def _style_column(self) -> None:
+        radius, pad = self.theme.space(1), self.theme.space(1)
+        buttons = self._buttons()
+        measure = QFontMetrics(self.theme.prose("small", bold=True)).horizontalAdvance
+        widest = max(measure(button.text()) for button in buttons) + 2
+        for place, button in enumerate(buttons):
+            top = radius if place == 0 else 0
+            bottom = radius if place == len(buttons) - 1 else 0
+            button.setStyleSheet(
+                f"QPushButton {{ padding: {round(pad * 0.6)}px {round(pad * self._margin)}px;"
+                f" min-width: {widest}px;"
+                f" font-size: {self.theme.pixels('small')}px; margin-top: {-1 if place else 0}px;"
+                f" border-top-left-radius: {top}px; border-top-right-radius: {top}px;"
+                f" border-bottom-left-radius: {bottom}px; border-bottom-right-radius: {bottom}px; }}"
             )
 
     def _buttons(self) -> list[QPushButton]:

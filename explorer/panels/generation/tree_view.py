@@ -1,0 +1,213 @@
+"""The run's branches: every step that was ever taken, to be walked, named and compared."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt, Signal
+from PySide6.QtGui import QGuiApplication, QKeyEvent, QShowEvent
+from PySide6.QtWidgets import QLabel, QLineEdit, QMenu, QVBoxLayout, QWidget
+
+from explorer.app.state import AppState
+from explorer.core.branch_lanes import LaneLayout, lane_name, lay_out, log_probabilities
+from explorer.core.branches import RunTree
+from explorer.panels.generation.lane_view import EMPTY, LaneContent, LaneLabel, LaneView
+from explorer.panels.widgets.piece_text import probability_text, shorten, visible_text
+from explorer.theme import Theme
+
+LONGEST_NAME = 40
+
+
+def signed(value: float) -> str:
+    """A number with a minus sign that is as wide as a digit, e.g. ``−1.23``."""
+    return "−∞" if value == -math.inf else f"{value:.2f}".replace("-", "−")
+
+
+class TreeView(QWidget):
+    """Branches as rows, with a line below that reads the branch on show or pointed at.
+
+    Signals
+    -------
+    comparison_wanted : int
+        A person wants the branch that ends in this node beside the one on show.
+    """
+
+    comparison_wanted = Signal(int)
+
+    def __init__(self, state: AppState, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.state = state
+        self.theme = theme
+        self._tree: RunTree | None = None
+        self._sums: list[float] = []
+        self.setObjectName("tree_view")
+        self.lanes = LaneView(state, theme, "tree_lanes", self)
+        self.lanes.setAccessibleName("Branches of the run")
+        self.reading = QLabel(self)
+        self.reading.setObjectName("tree_reading")
+        self.reading.setProperty("role", "reading")
+        self.reading.setTextFormat(Qt.TextFormat.PlainText)
+        self.reading.setMinimumWidth(1)
+        self._name_field = QLineEdit(self.lanes.viewport())
+        self._name_field.setObjectName("branch_name")
+        self._name_field.setAccessibleName("Name of the branch")
+        self._name_field.setMaxLength(LONGEST_NAME)
+        self._name_field.installEventFilter(self)
+        self._name_field.hide()
+        self._named_node: int | None = None
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.space(0.3))
+        column.addWidget(self.lanes, 1)
+        column.addWidget(self.reading)
+        self.lanes.node_chosen.connect(state.generation.node_requested)
+        self.lanes.row_hovered.connect(self._on_row_hovered)
+        self.lanes.rename_wanted.connect(self.rename)
+        self.lanes.menu_wanted.connect(self._on_menu_wanted)
+        self._name_field.editingFinished.connect(self._on_named)
+        state.run_changed.connect(self._update_run)
+        state.viewed_step_changed.connect(self._update_place)
+        for changed in (state.sampling_changed, state.stale_changed, state.hover_changed):
+            changed.connect(self.lanes.viewport().update)
+
+    # -- what is shown --------------------------------------------------------------------------
+
+    def _update_run(self) -> None:
+        # A tree of thousands of nodes is not laid out at each step for nobody to see.
+        if self.isVisible():
+            self._lay_out()
+
+    def _lay_out(self) -> None:
+        run = self.state.run
+        tree = None if run is None else run.tree
+        if tree is not self._tree:
+            self._tree = tree
+            self._name_field.hide()
+            self._sums = [] if tree is None else log_probabilities(tree)
+            if tree is None:
+                self.lanes.show_content(EMPTY)
+            else:
+                layout = lay_out(tree.children)
+                self.lanes.show_content(
+                    LaneContent(tree, layout, self._labels(tree, layout), "steps · Σ ln p")
+                )
+        self._update_place()
+
+    def _labels(self, tree: RunTree, layout: LaneLayout) -> tuple[LaneLabel, ...]:
+        return tuple(
+            LaneLabel(
+                lane_name(tree, lane) or letter,
+                f"{lane.column + len(lane.nodes)} · {signed(self._sums[lane.nodes[-1]])}",
+            )
+            for lane, letter in zip(layout.lanes, layout.letters, strict=True)
+        )
+
+    def _update_place(self) -> None:
+        run, viewed = self.state.run, self.state.viewed_step
+        if not self.isVisible() or run is None or run.tree is not self._tree:
+            return
+        self.lanes.show_place(frozenset(run.nodes), None if viewed is None else run.nodes[viewed])
+        self._read_row(None)
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: D102
+        super().showEvent(event)
+        self._lay_out()
+
+    def update_theme(self) -> None:
+        """Colours or sizes changed."""
+        self.lanes.update_theme()
+
+    @property
+    def facts(self) -> str:
+        """How much there is, for the panel's title."""
+        run = self.state.run
+        if run is None:
+            return ""
+        branches, steps = len(run.tree.ends), len(run.tree.nodes) - 1
+        return f"{branches:,} branch{'es' * (branches != 1)} · {steps:,} steps taken in all"
+
+    # -- the line below -------------------------------------------------------------------------
+
+    def _on_row_hovered(self, row: int) -> None:
+        self._read_row(row if row >= 0 else None)
+
+    def _read_row(self, row: int | None) -> None:
+        """Read a row's branch, or without one the branch on show."""
+        run, content = self.state.run, self.lanes.content
+        if run is None or not content.labels:
+            self.reading.setText("")
+            return
+        node = run.tree.current if row is None else content.layout.lanes[row].nodes[-1]
+        if node not in content.layout.row_of:
+            self.reading.setText("")
+            return
+        name = content.labels[content.layout.row_of[node] if row is None else row].name
+        total = self._sums[node]
+        text = self.state.generation.outcome_at(node).text
+        parts = [
+            f"{name}: {shorten(visible_text(text), 60)}" if text else name,
+            f"Σ ln p {signed(total)}",
+            f"p {probability_text(math.exp(total))}",
+        ]
+        self.reading.setText("   ".join(parts))
+        self.reading.setToolTip(
+            "The sum of the chosen tokens' log-probabilities (natural logarithm), and the probability of"
+            " the whole branch, in the model's own distribution: temperature 1, nothing cut."
+        )
+
+    # -- names ----------------------------------------------------------------------------------
+
+    def rename(self, row: int) -> None:
+        """Open the field for a branch's name over its label."""
+        tree, lane = self.lanes.content.tree, self.lanes.content.layout.lanes[row]
+        self._named_node = lane.nodes[0]
+        self._name_field.setText(lane_name(tree, lane))
+        self._name_field.setPlaceholderText(self.lanes.content.labels[row].name)
+        self._name_field.setGeometry(self.lanes.label_rect(row).adjusted(0, -1, 0, 1))
+        self._name_field.selectAll()
+        self._name_field.show()
+        self._name_field.setFocus()
+
+    def _on_named(self) -> None:
+        node, self._named_node = self._named_node, None
+        if node is None:
+            return
+        self._name_field.hide()
+        self.lanes.setFocus()
+        self.state.generation.name_requested.emit(node, self._name_field.text().strip())
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102
+        escape = (
+            isinstance(event, QKeyEvent)
+            and event.type() in (QEvent.Type.KeyPress, QEvent.Type.ShortcutOverride)
+            and event.key() == Qt.Key.Key_Escape
+        )
+        if watched is self._name_field and escape:
+            self._named_node = None
+            self._name_field.hide()
+            self.lanes.setFocus()
+            return True
+        return super().eventFilter(watched, event)
+
+    # -- the menu -------------------------------------------------------------------------------
+
+    def _on_menu_wanted(self, row: int, place: QPoint) -> None:
+        self.make_menu(row).popup(place)
+
+    def make_menu(self, row: int) -> QMenu:
+        """What can be done with the branch of a row."""
+        end = self.lanes.content.layout.lanes[row].nodes[-1]
+        run = self.state.run
+        menu = QMenu(self)
+        menu.setObjectName("branch_menu")
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addAction("Show this branch").triggered.connect(lambda: self.lanes.node_chosen.emit(end))
+        menu.addAction("Rename …").triggered.connect(lambda: self.rename(row))
+        compare = menu.addAction("Compare with the branch on show")
+        compare.triggered.connect(lambda: self.comparison_wanted.emit(end))
+        compare.setEnabled(run is not None and end not in run.nodes)
+        text = self.state.generation.outcome_at(end).text
+        copy = menu.addAction("Copy its text")
+        copy.triggered.connect(lambda: QGuiApplication.clipboard().setText(text))
+        copy.setEnabled(bool(text))
+        return menu
