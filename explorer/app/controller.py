@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 from explorer.app import errors
 from explorer.app.engine import Engine, LoadRequest, RunUpdate
 from explorer.app.generation_controller import GenerationController
+from explorer.app.marked_controller import MarkedController
 from explorer.app.state import Activity, ActivityKind, AppState, Notice
 from explorer.app.vector_controller import VectorController
 from explorer.app.worker import Task, Worker
@@ -81,6 +82,7 @@ class Controller(QObject):
         self._moves = 0
         self._vectors = VectorController(state, self._worker, self)
         self._generation = GenerationController(state, self._worker, self)
+        self._marked = MarkedController(state, self._worker, self)
         self._connect()
 
     def _connect(self) -> None:
@@ -95,6 +97,7 @@ class Controller(QObject):
         state.source_text_changed.connect(self._on_source_text_changed)
         state.head_changed.connect(self._on_head_changed)
         state.summary_changed.connect(self._on_head_changed)
+        state.marked.places_changed.connect(self._on_marked_changed)
         state.selection_changed.connect(self._on_selection_changed)
         state.vectors.mode_changed.connect(self._on_vector_mode_changed)
         state.step_requested.connect(self._on_step_requested)
@@ -367,12 +370,17 @@ class Controller(QObject):
             self._read_attention()
         self._read_cell()
 
+    def _on_marked_changed(self) -> None:
+        if self._state.summary == "chosen":
+            self._on_head_changed()
+
     def _read_attention(self) -> None:
         head, summary, run_id = self._state.head, self._state.summary, self._run_id
+        places = self._state.marked.places if summary == "chosen" else ()
         assert head is not None
         self._worker.submit(
             Task(
-                lambda engine, _: engine.attention(head, summary),
+                lambda engine, _: engine.attention(head, summary, places),
                 partial(self._on_attention_read, run_id),
                 slot="attention",
             )
@@ -392,7 +400,9 @@ class Controller(QObject):
             self._state.set_attention(attention)
 
     def _is_wanted(self, attention: AttentionMap) -> bool:
-        return (attention.head, attention.summary) == (self._state.head, self._state.summary)
+        summary = self._state.summary
+        places = tuple(sorted(self._state.marked.places)) if summary == "chosen" else ()
+        return (attention.head, attention.summary, attention.places) == (self._state.head, summary, places)
 
     def _on_overview_read(self, run_id: int, overview: AttentionOverview | None) -> None:
         if overview is not None and run_id == self._run_id:

@@ -21,7 +21,7 @@ from explorer.core.records import (
     TokenCloud,
 )
 from explorer.core.sampling import SamplingParams
-from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef
+from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, Place
 from explorer.core.tokens import TokenizedText
 from explorer.core.vectors import Arithmetic, CosineMatrix, Neighbourhood, TokenPath, VectorMode
 
@@ -173,9 +173,19 @@ class Engine:
         self._run.name_branch(node, name)
         return self._update(None)
 
-    def attention(self, head: HeadRef, summary: AttentionSummary = "head") -> AttentionMap | None:
-        """One head's map of the current run, or a summary of many."""
-        return None if self._run is None else self._run.attention_map(head, summary)
+    def attention(
+        self, head: HeadRef, summary: AttentionSummary = "head", places: tuple[Place, ...] = ()
+    ) -> AttentionMap | None:
+        """One head's map of the current run, or a summary of many; ``places`` are the chosen ones."""
+        return None if self._run is None else self._run.attention_map(head, summary, places)
+
+    def attention_maps(
+        self, run_id: int, kind: AttentionKind, places: tuple[Place, ...]
+    ) -> tuple[AttentionMap, ...]:
+        """The whole maps of several heads; none when another run is on by now."""
+        if self._run is None or self._run_id != run_id:
+            return ()
+        return tuple(self._run.attention_map(HeadRef(kind, *place)) for place in places)
 
     def inspect(self, head: HeadRef, cell: tuple[int, int]) -> CellReading | None:
         """How one weight of the current run came about; None when the run no longer reaches so far."""

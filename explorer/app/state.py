@@ -9,6 +9,7 @@ from typing import Any, Literal
 from PySide6.QtCore import QObject, Signal
 
 from explorer.app.generation_state import GenerationState
+from explorer.app.marked_heads import MarkedHeads
 from explorer.app.vector_state import VectorState
 from explorer.core.records import (
     AttentionMap,
@@ -21,7 +22,7 @@ from explorer.core.records import (
     TokenCloud,
 )
 from explorer.core.sampling import GREEDY, SamplingParams
-from explorer.core.selection import NOTHING, AttentionSummary, HeadRef, Selection, TokenRef
+from explorer.core.selection import NOTHING, AttentionSummary, HeadRef, Place, Selection, TokenRef
 from explorer.core.tokens import Token, TokenizedText
 
 
@@ -115,6 +116,7 @@ class AppState(QObject):
         super().__init__(parent)
         self.vectors = VectorState(self)
         self.generation = GenerationState(self)
+        self.marked = MarkedHeads(self)
         self._model: ModelInfo | None = None
         self._cloud: TokenCloud | None = None
         self._cloud_problem = ""
@@ -155,6 +157,7 @@ class AppState(QObject):
         self.vectors.clear()
         self.generation.clear()
         self._model = model
+        self.mark_heads(())
         self.set_head(_first_head(model))
         self.model_changed.emit()
 
@@ -287,19 +290,27 @@ class AppState(QObject):
         return self._head
 
     def set_head(self, head: HeadRef | None) -> None:
-        """Open another head; cross-attention has no rollout to go on with."""
+        """Open another head; cross-attention has no rollout to go on with, marks are of one kind."""
         if head is not None and head.kind == "cross" and self._summary == "rollout":
             self.set_summary("head")
+        if head is None or self._head is None or head.kind != self._head.kind:
+            self.mark_heads(())
         self._set("head", head)
 
     @property
     def summary(self) -> AttentionSummary:
-        """What the map shows: the opened head, the mean of its layer, or the rollout up to its layer."""
+        """What the map shows: the opened head, a mean over its layer or the marked ones, or the rollout."""
         return self._summary
 
     def set_summary(self, summary: AttentionSummary) -> None:
         """Show one head, or what many come to."""
         self._set("summary", summary)
+
+    def mark_heads(self, places: tuple[Place, ...]) -> None:
+        """Put heads of the opened kind together; without any there is no mean over them to go on with."""
+        if len(set(places)) < 2 and self._summary == "chosen":
+            self.set_summary("head")
+        self.marked.set_places(places)
 
     @property
     def attention(self) -> AttentionMap | None:

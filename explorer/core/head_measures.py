@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,19 +23,24 @@ class Measure:
         As it is chosen, e.g. ``entropy``.
     meaning : str
         One sentence: what is measured, and its unit.
+    unit : str
+        What the number counts, e.g. ``bits``; empty for a share between 0 and 1.
     """
 
     name: str
     meaning: str
+    unit: str = ""
 
 
-ENTROPY = Measure("entropy", "How spread out the weights of a row are, in bits: 0 when all are on one token.")
+ENTROPY = Measure(
+    "entropy", "How spread out the weights of a row are, in bits: 0 when all are on one token.", "bits"
+)
 TO_SELF = Measure("to itself", "Weight on the token at the query's own place.")
 TO_PREVIOUS = Measure("to the previous token", "Weight on the token just before the query's own place.")
 TO_FIRST = Measure("to the first token", "Weight on the first token, where many heads park their attention.")
 TO_SPECIAL = Measure("to special tokens", "Weight on the tokenizer's special tokens, such as </s>.")
 TO_PUNCTUATION = Measure("to punctuation", "Weight on tokens made of punctuation alone.")
-DISTANCE = Measure("distance", "Tokens between the query's own place and where it looks, weighted.")
+DISTANCE = Measure("distance", "Tokens between the query's own place and where it looks, weighted.", "tokens")
 DIAGONAL = Measure(
     "diagonal",
     "How closely it goes along the diagonal: 1 when every token looks at the same relative place in the"
@@ -51,6 +57,37 @@ MEASURES = (
     TO_PUNCTUATION,
     DISTANCE,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class HeadFilter:
+    """Which heads are looked at: those whose measure is at least, or at most, a number.
+
+    Attributes
+    ----------
+    measure : str
+        Name of one of `MEASURES`.
+    at_least : bool
+        True keeps values of ``threshold`` and more, False those of ``threshold`` and less.
+    threshold : float
+        In the measure's own unit.
+    """
+
+    measure: str
+    at_least: bool
+    threshold: float
+
+    def passing(self, measures: Mapping[Measure, PerHead]) -> npt.NDArray[np.bool_] | None:
+        """(layer, head) bool; None where the measure is not taken on these maps."""
+        values = measure_named(measures, self.measure)
+        if values is None:
+            return None
+        return np.asarray(values >= self.threshold if self.at_least else values <= self.threshold)
+
+
+def measure_named(measures: Mapping[Measure, PerHead], name: str) -> PerHead | None:
+    """The values of the measure of that name; None where it is not taken on these maps."""
+    return next((values for measure, values in measures.items() if measure.name == name), None)
 
 
 def head_measures(

@@ -16,8 +16,11 @@ from explorer.core.branches import EMPTY, ROOT, Node, RunTree
 from explorer.core.head_measures import Measure, PerHead
 from explorer.core.penalties import apply_penalties, banned_by_ngrams
 from explorer.core.sampling import Distribution, RankedLogits, SamplingParams
-from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, TokenRef
+from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, Place, TokenRef
 from explorer.core.tokens import Token, TokenizedText
+
+# More heads than these are counted in a title, not named.
+_MOST_NAMED = 6
 
 Family = Literal["encoder-decoder", "decoder-only", "encoder-only"]
 Choice = Literal["greedy", "sampled", "forced", "beam"]
@@ -326,10 +329,12 @@ class AttentionMap:
     queries, keys : tuple of TokenRef
         What each row and column stands for, see `RunSnapshot.attention_axes`.
     summary : AttentionSummary
-        ``head``: the head's own weights. ``mean``: over all heads of its layer. ``rollout``: over all
-        layers up to its own, see `explorer.model.run.Run.rollout`.
+        ``head``: the head's own weights. ``mean``: over all heads of its layer. ``chosen``: the mean over
+        ``places``. ``rollout``: over all layers up to its own, see `explorer.model.run.Run.rollout`.
     heads : int
         How many heads of each layer went into it.
+    places : tuple of (int, int)
+        Of ``chosen``: which heads, as (layer, head).
     """
 
     head: HeadRef
@@ -338,10 +343,16 @@ class AttentionMap:
     keys: tuple[TokenRef, ...]
     summary: AttentionSummary = "head"
     heads: int = 1
+    places: tuple[Place, ...] = ()
 
     @property
     def title(self) -> str:
         """As it is named on screen, e.g. ``cross · mean of 8 heads · layer 2``."""
+        if self.summary == "chosen":
+            named = ", ".join(f"{layer}·{head}" for layer, head in self.places)
+            if len(self.places) > _MOST_NAMED:
+                named = "chosen"
+            return f"{self.head.kind} · mean of {len(self.places)} heads · {named}"
         if self.summary == "mean":
             return f"{self.head.kind} · mean of {self.heads} heads · layer {self.head.layer}"
         if self.summary == "rollout":

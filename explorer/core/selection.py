@@ -12,8 +12,11 @@ from typing import Literal
 
 Side = Literal["source", "start", "generated", "vocabulary"]
 AttentionKind = Literal["encoder", "decoder", "cross"]
-# What a map is made of: one head, the mean over the heads of its layer, or the rollout up to its layer.
-AttentionSummary = Literal["head", "mean", "rollout"]
+# What a map is made of: one head, the mean over the heads of its layer, the mean over chosen heads of any
+# layers, or the rollout up to its layer.
+AttentionSummary = Literal["head", "mean", "chosen", "rollout"]
+# A head of one kind of attention: layer and head, counted from 0.
+Place = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +14,7 @@ import torch
 
 from explorer.core.head_measures import Flags, Measure, PerHead, head_measures, is_punctuation
 from explorer.core.records import AttentionMap, AttentionOverview, CellReading, RunSnapshot
-from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef
+from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, Place
 from explorer.core.tokens import TokenizedText
 from explorer.model.attention import OVERVIEW_CELLS, AttentionNotes, pool
 
@@ -71,17 +74,53 @@ class ReadableRun(ABC):
         array: npt.NDArray[np.float32] = weights.cpu().numpy()
         return array if head is None else array[0]
 
-    def mean_attention(self, kind: AttentionKind, layer: int) -> npt.NDArray[np.float32]:
-        """Mean over all heads of one layer, (query, key) float32; averaged on the device.
+    def mean_attention(
+        self, kind: AttentionKind, layer: int | None = None, heads: Sequence[Place] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Mean over heads, (query, key) float32; rows sum to 1. Added up on the device, layer by layer.
+
+        Parameters
+        ----------
+        kind : AttentionKind
+            ``encoder``, ``decoder`` or ``cross``.
+        layer : int or None
+            Mean over all heads of this layer.
+        heads : sequence of (int, int) or None
+            Mean over these (layer, head), of any layers; each counts once. With neither ``layer`` nor
+            ``heads``: over all heads of all layers.
 
         Raises
         ------
         ValueError
-            The model has no such attention or layer; the message says what it has.
+            The model has no such attention, layer or head (the message says what it has), no head is
+            given, or both a layer and heads are.
         """
-        self._check_place(kind, layer)
+        if heads is not None:
+            if layer is not None:
+                raise ValueError("Give either a layer or heads: a mean over heads names their layers itself.")
+            places = sorted(set(heads))
+            if not places:
+                raise ValueError("Give at least one head, as (layer, head), to take the mean over.")
+            self._check_place(kind, 0)
+            for place in places:
+                self._check_place(kind, *place)
+        else:
+            self._check_place(kind, 0 if layer is None else layer)
+            layers = range(self.lm.info.layers[kind]) if layer is None else (layer,)
+            places = [(index, head) for index in layers for head in range(self.lm.info.heads[kind])]
         with torch.inference_mode():
-            mean: npt.NDArray[np.float32] = self._weights(kind, layer, slice(None)).mean(0).cpu().numpy()
+            total: torch.Tensor | None = None
+            for index, group in itertools.groupby(places, key=operator.itemgetter(0)):
+                chosen = [head for _, head in group]
+                span = slice(chosen[0], chosen[-1] + 1)
+                weights = self._weights(kind, index, span)
+                if len(chosen) < len(weights):
+                    picked = torch.tensor(chosen, device=weights.device) - chosen[0]
+                    weights = weights.index_select(0, picked)
+                summed = weights.sum(0)
+                total = summed if total is None else total + summed
+            assert total is not None
+            mean: npt.NDArray[np.float32] = (total / len(places)).cpu().numpy()
         return mean
 
     def rollout(self, kind: AttentionKind, layer: int | None = None) -> npt.NDArray[np.float32]:
@@ -112,11 +151,19 @@ class ReadableRun(ABC):
             array: npt.NDArray[np.float32] = total.cpu().numpy()
         return array
 
-    def attention_map(self, head: HeadRef, summary: AttentionSummary = "head") -> AttentionMap:
-        """One head's map, or a summary of many, with what its rows and columns stand for."""
+    def attention_map(
+        self, head: HeadRef, summary: AttentionSummary = "head", places: Sequence[Place] = ()
+    ) -> AttentionMap:
+        """One head's map, or a summary of many, with what its rows and columns stand for.
+
+        ``places`` are the heads of the summary ``chosen``.
+        """
         axes = self.snapshot().attention_axes(head.kind)
         if summary == "head":
             return AttentionMap(head, self.attention(head.kind, head.layer, head.head), *axes)
+        if summary == "chosen":
+            weights = self.mean_attention(head.kind, heads=places)
+            return AttentionMap(head, weights, *axes, summary, len(places), tuple(sorted(places)))
         read = self.mean_attention if summary == "mean" else self.rollout
         weights = read(head.kind, head.layer)
         return AttentionMap(head, weights, *axes, summary, self.lm.info.heads[head.kind])

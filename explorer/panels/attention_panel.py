@@ -12,22 +12,14 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QStackedWidget, 
 from explorer.app.settings import write_atomically
 from explorer.app.state import AppState, Notice
 from explorer.colormaps import ColorScale, top_of
-from explorer.core.head_measures import Measure, PerHead
-from explorer.core.selection import HeadRef, Selection, TokenRef
+from explorer.core.selection import AttentionSummary, HeadRef, Selection, TokenRef
 from explorer.panels.attention.attention_controls import AttentionControls, DisplayOptions, ExportFormat
-from explorer.panels.attention.compared_maps import MOST_COMPARED, ComparedMaps, shared_scale
-from explorer.panels.attention.head_overview import HeadOverview
+from explorer.panels.attention.compared_maps import ComparedMaps, shared_scale
+from explorer.panels.attention.head_chooser import HeadChooser
 from explorer.panels.attention.heat_map import HeatMap
 from explorer.panels.attention.line_map import LineMap
-from explorer.panels.attention.map_builder import (
-    ROLLOUT_SOURCE,
-    DrawnMap,
-    build_map,
-    build_weight,
-    compare_heads,
-    order_heads,
-    rows_are_written,
-)
+from explorer.panels.attention.map_builder import DrawnMap, build_map, build_weight, compare_heads
+from explorer.panels.attention.map_caption import caption_of
 from explorer.panels.attention.map_content import MapContent, MapHit
 from explorer.panels.attention.map_emphasis import emphasis_of, selected_cell
 from explorer.panels.attention.map_export import MapPicture, map_csv, map_npz
@@ -56,7 +48,8 @@ class AttentionPanel(Panel):
     def __init__(self, state: AppState, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(state, theme, parent)
         self.controls = AttentionControls(theme, self.body)
-        self.overview = HeadOverview(theme, self.body)
+        self.chooser = HeadChooser(state, theme, self.body)
+        self.overview = self.chooser.overview
         self.heat_map = HeatMap(theme, self.body)
         self.line_map = LineMap(theme, self.body)
         self._views: dict[str, MapView] = {"matrix": self.heat_map, "lines": self.line_map}
@@ -64,7 +57,6 @@ class AttentionPanel(Panel):
         self.weight_view = WeightView(theme, self.body)
         self._inside = False
         self.compared_maps = ComparedMaps(theme, self.body)
-        self._compared: tuple[tuple[int, int], ...] = ()
         self._map_hint = EmptyHint(theme, self.body)
         self.map_stack = QStackedWidget(self.body)
         for view in self._views.values():
@@ -72,7 +64,7 @@ class AttentionPanel(Panel):
         self.map_stack.addWidget(self.weight_view)
         self.map_stack.addWidget(self.compared_maps)
         self.map_stack.addWidget(self._map_hint)
-        self.splitter = OverviewSplitter(theme, self.overview, self.map_stack, self.body)
+        self.splitter = OverviewSplitter(theme, self.chooser, self.map_stack, self.body)
         self.readout = Readout(theme, self.body)
         self.caption = QLabel(self.body)
         self.caption.setObjectName("attention_caption")
@@ -83,7 +75,6 @@ class AttentionPanel(Panel):
         self.map_hint = ""
         self._drawn: DrawnMap | None = None
         self._map_run_id: int | None = None
-        self._order_name = ""
 
         below = QHBoxLayout()
         below.addWidget(self.caption, 1)
@@ -95,14 +86,17 @@ class AttentionPanel(Panel):
         self._layout.addLayout(below)
 
         self.controls.head_chosen.connect(self._on_head_chosen)
-        self.controls.summary_chosen.connect(state.set_summary)
-        self.controls.order_chosen.connect(self._on_order_chosen)
+        self.controls.summary_chosen.connect(self._on_summary_chosen)
+        self.controls.together_chosen.connect(state.set_summary)
+        self.controls.order_chosen.connect(self.chooser.set_order)
+        self.controls.filter_toggled.connect(self.chooser.set_filtering)
+        self.chooser.filter_bar.close_requested.connect(self.controls.filter_button.click)
+        self.chooser.changed.connect(self._on_chooser_changed)
         self.controls.options_changed.connect(self._on_options_changed)
         self.controls.view_chosen.connect(self._on_view_chosen)
         self.controls.export_requested.connect(self._on_export_requested)
-        self.overview.set_details(self._head_details)
-        self.overview.opened.connect(self._on_head_opened)
-        self.overview.picked.connect(self._on_head_picked)
+        self.compared_maps.view_changed.connect(self._update_facts)
+        self.controls.fit_requested.connect(self.compared_maps.reset_zoom)
         self.compared_maps.hit_hovered.connect(self._on_hit_hovered)
         self.compared_maps.hit_clicked.connect(self._on_hit_clicked)
         for view in self._views.values():
@@ -118,7 +112,8 @@ class AttentionPanel(Panel):
         state.head_changed.connect(self._update_head)
         state.summary_changed.connect(self._update_head)
         state.attention_changed.connect(self._update_attention)
-        state.overview_changed.connect(self._update_overview)
+        state.marked.places_changed.connect(self._update_marked)
+        state.marked.maps_changed.connect(self._update_compared)
         state.cell_changed.connect(self._update_cell)
         state.selection_changed.connect(self._update_emphasis)
         state.hover_changed.connect(self._update_emphasis)
@@ -138,66 +133,35 @@ class AttentionPanel(Panel):
         self._update_head()
 
     def _update_head(self) -> None:
-        head, summary = self.state.head, self.state.summary
-        self.controls.set_head(head)
-        self.controls.set_summary(summary, None if head is None else head.kind)
-        one = head is not None and summary == "head"
-        self.overview.set_opened((head.layer, head.head) if head is not None and one else None)
-        self._compared = ()
-        self._update_overview()
+        self.controls.set_head(self.state.head)
+        self._update_marked()
         self._update_scale()
-        self._update_map_hint()
 
-    def _update_overview(self) -> None:
-        model, head, overview = self.state.model, self.state.head, self.state.overview
-        if model is None or head is None or head.kind not in model.layers:
-            self.overview.set_heads(0, 0, None)
-            return
-        layers, heads = model.layers[head.kind], model.heads[head.kind]
-        if overview is None or overview.kind != head.kind:
-            self.overview.set_heads(layers, heads, None)
-        else:
-            note = "A thumbnail shows the whole map: every cell is one weight."
-            if overview.pooling == "max":
-                small = " × ".join(str(side) for side in overview.weights.shape[2:])
-                note = (
-                    f"A thumbnail shows the whole map of {overview.queries} × {overview.keys} weights"
-                    f" as {small}: each cell is the largest of those that it stands for."
-                )
-            self.overview.set_heads(layers, heads, overview.weights, note)
-        self._update_order()
-        self._update_compared()
+    def _update_marked(self) -> None:
+        """Other heads are put together, or another thing is drawn of them."""
+        head, marked = self.state.head, self.state.marked.places
+        self.controls.set_summary(self.state.summary, None if head is None else head.kind, len(marked))
+        self._update_map()
+
+    @property
+    def _side_by_side(self) -> bool:
+        return bool(self.state.marked.places) and self.state.summary == "head"
 
     def _update_compared(self) -> None:
-        """Show the heads side by side; O(query x key) each."""
-        run, head, overview = self.state.run, self.state.head, self.state.overview
-        self.overview.set_compared(self._compared)
-        if not self._compared or run is None or head is None or overview is None:
+        """Show the heads side by side; O(query x key) each, once per arrival."""
+        run, marked = self.state.run, self.state.marked
+        if not self._side_by_side:
             return
         options = self.controls.options
-        if overview.kind == head.kind and overview.weights.size:
-            maps, exact = compare_heads(run, overview, self._compared, options)
-            scale = shared_scale(maps, ColorScale(options.transform), per_map=options.per_map)
-            self.compared_maps.set_maps(maps, labelled=exact, scale=scale)
-            self.scale_bar.set_scale(scale)
+        current = run is not None and marked.run_id == run.run_id
+        maps = compare_heads(run, marked.maps, options) if run is not None and current else ()
+        scale = shared_scale(maps, ColorScale(options.transform), per_map=options.per_map)
+        self.compared_maps.set_maps(maps, scale=scale)
+        self.scale_bar.set_scale(scale)
 
-    def _update_order(self) -> None:
-        """Order the thumbnails by the chosen measure, where it can be had."""
+    def _on_chooser_changed(self) -> None:
         self._update_caption()
-        values = next((v for m, v in self._measures().items() if m.name == self._order_name), None)
-        self.overview.set_order(None if values is None else order_heads(self._order_name, values))
         self.splitter.arrange()
-
-    def _measures(self) -> dict[Measure, PerHead]:
-        """What each head does on this text, measured on its full map by the worker."""
-        head, overview = self.state.head, self.state.overview
-        if self.state.run is None or head is None or overview is None or overview.kind != head.kind:
-            return {}
-        return overview.measures
-
-    def _head_details(self, layer: int, head: int) -> str:
-        """The lines of a thumbnail's tooltip."""
-        return "\n".join(f"{m.name}: {values[layer, head]:.4f}" for m, values in self._measures().items())
 
     def _update_run(self) -> None:
         """The run moved on: its map follows, so that the one drawn stays until then, if it is of this run."""
@@ -224,7 +188,8 @@ class AttentionPanel(Panel):
             self._drawn = build_map(run, attention, self.controls.options)
         self._update_scale()
         self._update_compared()
-        self._view.set_content(self._content)
+        # Only the view on show holds the map, so that the other costs nothing while stepping.
+        self._view.set_content(None if self._side_by_side else self._content)
         self._update_emphasis()
         self._update_map_hint()
         self._update_caption()
@@ -252,8 +217,9 @@ class AttentionPanel(Panel):
             )
         self.map_hint = text
         self._map_hint.set_text(text)
-        inside = self._inside and not self._compared
-        shown = self.compared_maps if self._compared else self.weight_view if inside else self._view
+        side_by_side = self._side_by_side
+        inside = self._inside and not side_by_side
+        shown = self.compared_maps if side_by_side else self.weight_view if inside else self._view
         self.map_stack.setCurrentWidget(self._map_hint if text else shown)
         for widget in (self.readout, self.caption, self.scale_bar):
             widget.setVisible(not text and not inside)
@@ -264,8 +230,11 @@ class AttentionPanel(Panel):
         if self.map_hint or self._drawn is None:
             self.set_facts("" if self.state.head is None else str(self.state.head))
             return
-        if self._compared:
-            self.set_facts(f"{self._drawn.head.kind} · {len(self._compared)} heads side by side")
+        if self._side_by_side:
+            shown, marked = len(self.state.marked.side_by_side), len(self.state.marked.places)
+            which = f"the last {shown} of {marked} marked heads" if marked > shown else f"{shown} heads"
+            note = f" · {self.compared_maps.note}" if self.compared_maps.note else ""
+            self.set_facts(f"{self._drawn.head.kind} · {which} side by side{note}")
             return
         if self._inside:
             cell = None if self.weight_view.content is None else self.weight_view.content.cell
@@ -282,7 +251,8 @@ class AttentionPanel(Panel):
         scale = ColorScale(options.transform, top)
         for view in self._views.values():
             view.set_scale(scale)
-        self.scale_bar.set_scale(scale)
+        if not self._side_by_side:
+            self.scale_bar.set_scale(scale)
         self.overview.set_scale(ColorScale(options.transform), per_map=options.per_map)
 
     def _update_caption(self) -> None:
@@ -291,30 +261,13 @@ class AttentionPanel(Panel):
         if drawn is None or run is None:
             self.caption.setText("")
             return
-        places = ("rows", "columns") if self._view is self.heat_map else ("left", "right")
-        writes = rows_are_written(drawn.head, run)
-        words = ("token being written", "token read") if writes else ("token that looks", "token looked at")
-        # A low panel leaves it to the words in the map's corner.
-        low = self.height() < self.theme.space(_LOW_STEPS) and self._view is self.heat_map
-        said = [] if low else [f"{place}: {word}" for place, word in zip(places, words, strict=True)]
-        if drawn.attention.summary == "rollout":
-            said.append(ROLLOUT_SOURCE)
-        options = self.controls.options
-        if options.words:
-            said.append("subwords merged into words: sum over keys, mean over queries")
-        if options.hide_special or options.hide_first:
-            first = "first word" if options.words else "first token"
-            names = ["special tokens"] * options.hide_special + [first] * options.hide_first
-            said.append(
-                f"{' and '.join(names)} hidden: {drawn.mean_hidden_mass:.1%} of the weight (mean of rows)"
-            )
-            if options.renormalise:
-                said.append("rows scaled to 1")
-        if options.sums and self._view is self.heat_map:
-            said.append("grey: sums")
-        if self._order_name and all(m.name != self._order_name for m in self._measures()):
-            said.append(f"heads not ordered: “{self._order_name}” is not measured on these maps")
-        self.caption.setText(" · ".join(said))
+        lines = self._view is self.line_map
+        axes = lines or self.height() >= self.theme.space(_LOW_STEPS)
+        text = caption_of(drawn, run, self.controls.options, lines=lines, axes=axes)
+        if self.chooser.unordered:
+            text += f" · heads not ordered: “{self.chooser.order_name}” is not measured on these maps"
+        if text != self.caption.text():
+            self.caption.setText(text)
 
     def _update_cell(self) -> None:
         """Show how the selected weight came about; O(keys x dimensions) where it is on show."""
@@ -338,7 +291,7 @@ class AttentionPanel(Panel):
             self.scale_bar.set_marked(None)
             return
         cell = None if self.state.stale else selected_cell(self.state.selection, drawn)
-        if self._compared:
+        if self._side_by_side:
             hit = self.compared_maps.hovered or (None if cell is None else MapHit(*cell))
             self.readout.set_reading(self.compared_maps.reading(hit))
             return
@@ -367,7 +320,8 @@ class AttentionPanel(Panel):
 
     def _update_theme(self) -> None:
         self.controls.update_theme()
-        self.overview.update_theme()
+        self.chooser.update_theme()
+        self.compared_maps.update_theme()
         for view in self._views.values():
             view.update_theme()
         self.weight_view.update_theme()
@@ -384,44 +338,24 @@ class AttentionPanel(Panel):
 
     # -- what the person does -------------------------------------------------------------------
 
-    def _on_head_opened(self, layer: int, head: int) -> None:
-        if self.state.head is not None:
-            self._set_compared(())
-            self.state.set_summary("head")
-            self.state.set_head(HeadRef(self.state.head.kind, layer, head))
-
-    def _on_head_picked(self, layer: int, head: int) -> None:
-        """Put a head beside the others, or take it away again; the oldest makes room for a fifth."""
-        if self.state.head is None or self.state.overview is None:
-            return
-        places = list(self._compared or ((self.state.head.layer, self.state.head.head),))
-        if (layer, head) in places:
-            places.remove((layer, head))
-        else:
-            places.append((layer, head))
-        self._set_compared(tuple(places[-MOST_COMPARED:]) if len(places) > 1 else ())
-
-    def _set_compared(self, places: tuple[tuple[int, int], ...]) -> None:
-        self._compared = places
-        self._update_scale()
-        self._update_compared()
-        self._update_map_hint()
-        self._update_reading()
-
     def _on_head_chosen(self, head: HeadRef) -> None:
         before = self.state.head
-        if before is not None and before.head != head.head and before.kind == head.kind:
+        moved = before is not None and before.kind == head.kind
+        if moved and (before != head or self.state.summary == "chosen"):
+            self.state.mark_heads(())
+        if moved and before is not None and before.head != head.head:
             # Who asks for another head wants to see one.
             self.state.set_summary("head")
         self.state.set_head(head)
 
-    def _on_order_chosen(self, name: str) -> None:
-        self._order_name = name
-        self._update_order()
+    def _on_summary_chosen(self, summary: AttentionSummary) -> None:
+        if summary != "chosen":
+            self.state.mark_heads(())
+        self.state.set_summary(summary)
 
     def _on_view_chosen(self, name: str) -> None:
-        self._set_compared(())
-        # Only the view on show holds the map, so that the other costs nothing while stepping.
+        if self._side_by_side:
+            self.state.mark_heads(())
         self._view.set_content(None)
         self._view = self._views.get(name, self._view)
         self._inside = name == "inside"

@@ -344,6 +344,41 @@ def test_that_the_mean_and_the_rollout_follow_the_run_and_the_layer(
     assert state.attention.title == "cross · mean of 8 heads · layer 1"
 
 
+def test_that_marked_heads_are_read_whole_and_follow_the_run(
+    qtbot: QtBot, state: AppState, controller: Controller
+) -> None:
+    begin(qtbot, state, controller)
+    state.set_head(HeadRef("encoder", 1, 2))
+    state.mark_heads(((1, 2), (0, 5)))
+    settle(qtbot, controller)
+    assert state.run is not None
+    assert [one.head for one in state.marked.maps] == [HeadRef("encoder", 1, 2), HeadRef("encoder", 0, 5)]
+    assert state.marked.run_id == state.run.run_id
+    state.set_head(HeadRef("decoder", 0, 0))
+    assert state.marked.places == ()
+    assert state.marked.maps == ()
+    state.mark_heads(((0, 0), (1, 1), (2, 2)))
+    state.finish_requested.emit()
+    settle(qtbot, controller)
+    rows = len(state.run.steps)
+    assert [one.weights.shape for one in state.marked.maps] == [(rows, rows)] * 3
+    state.set_summary("chosen")
+    settle(qtbot, controller)
+    assert state.attention is not None
+    assert state.attention.title == "decoder · mean of 3 heads · 0·0, 1·1, 2·2"
+    mean = np.mean([one.weights for one in state.marked.maps], axis=0)
+    np.testing.assert_allclose(state.attention.weights, mean, atol=1e-6)
+    state.mark_heads(((0, 0), (1, 1)))
+    settle(qtbot, controller)
+    assert state.attention.title == "decoder · mean of 2 heads · 0·0, 1·1"
+    state.back_requested.emit()
+    settle(qtbot, controller)
+    assert state.attention.weights.shape == (rows - 1, rows - 1)
+    state.mark_heads(())
+    settle(qtbot, controller)
+    assert (state.summary, state.attention.title) == ("head", "decoder · layer 0 · head 0")
+
+
 def test_that_position_encodings_come_from_the_model_when_asked_for(
     qtbot: QtBot, state: AppState, controller: Controller
 ) -> None:

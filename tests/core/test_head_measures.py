@@ -102,3 +102,13 @@ def test_that_heads_are_ranked_largest_first_and_ties_keep_their_order():
 def test_that_punctuation_is_known_with_and_without_a_word_mark():
     assert all(hm.is_punctuation(text) for text in (".", "▁«", "Ġ,", " ?!", "…"))
     assert not any(hm.is_punctuation(text) for text in ("", "▁", "a.", "</s>", "3", "l'", "$"))
+
+
+def test_that_a_filter_keeps_its_threshold_on_either_side():
+    values = np.array([[0.1, 0.5], [0.5, 0.9]])
+    measures = {hm.TO_FIRST: values}
+    at_least = hm.HeadFilter("to the first token", True, 0.5).passing(measures)
+    np.testing.assert_array_equal(at_least, [[False, True], [True, True]])
+    at_most = hm.HeadFilter("to the first token", False, 0.5).passing(measures)
+    np.testing.assert_array_equal(at_most, [[True, True], [True, False]])
+    assert hm.HeadFilter("entropy", True, 0.5).passing(measures) is None

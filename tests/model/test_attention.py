@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import explorer
-from explorer.core.selection import HeadRef, TokenRef
+from explorer.core.selection import AttentionKind, HeadRef, TokenRef
 from explorer.model.attention import pool
 from explorer.model.language_model import LanguageModel
 from tests.model.checkpoints import DECODER_ONLY, ENCODER_DECODERS, TEXT
@@ -283,6 +285,48 @@ def test_that_summaries_say_what_they_are(fr_en: LanguageModel) -> None:
     assert rolled.title == "encoder · rollout · layers 0–2"
     np.testing.assert_array_equal(rolled.weights, run.rollout("encoder"))
     assert run.attention_map(HeadRef("decoder", 0, 0), "rollout").title == "decoder · rollout · layer 0"
+
+
+@given(data=st.data())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_that_the_mean_over_any_heads_is_the_mean_of_their_maps(fr_en: LanguageModel, data: Any) -> None:
+    run = fr_en.generate(SENTENCE).finish()
+    kind: AttentionKind = data.draw(st.sampled_from(fr_en.info.attention_kinds))
+    place = st.tuples(st.integers(0, 2), st.integers(0, 7))
+    heads = data.draw(st.lists(place, min_size=1, max_size=24, unique=True))
+    weights = run.attention(kind).astype(np.float64)
+    expected = np.mean([weights[one] for one in heads], axis=0)
+    mean = run.mean_attention(kind, heads=heads)
+    assert mean.dtype == np.float32
+    np.testing.assert_allclose(mean, expected, atol=1e-6)
+    np.testing.assert_array_equal(run.mean_attention(kind, heads=[*heads, heads[0]]), mean)
+
+
+def test_that_the_mean_is_over_all_heads_unless_told_otherwise(fr_en: LanguageModel) -> None:
+    run = fr_en.generate(SENTENCE).finish()
+    weights = run.attention("cross").astype(np.float64)
+    np.testing.assert_allclose(run.mean_attention("cross"), weights.mean((0, 1)), atol=1e-6)
+    chosen = run.attention_map(HeadRef("cross", 0, 0), "chosen", [(2, 7), (0, 1)])
+    assert chosen.title == "cross · mean of 2 heads · 0·1, 2·7"
+    np.testing.assert_allclose(chosen.weights, (weights[0, 1] + weights[2, 7]) / 2, atol=1e-6)
+    before = fr_en.generate(SENTENCE).mean_attention("cross", heads=[(0, 0), (1, 1)])
+    assert before.shape == (0, len(run.source))
+
+
+@pytest.mark.parametrize(
+    ("named", "complaint"),
+    [
+        ({"layer": 0, "heads": [(0, 0)]}, "either a layer or heads"),
+        ({"heads": []}, "at least one head"),
+        ({"heads": [(0, 8)]}, "heads 0 to 7, not 8"),
+        ({"heads": [(3, 0)]}, "layers 0 to 2, not 3"),
+    ],
+)
+def test_that_a_mean_over_heads_that_are_not_there_is_refused(
+    fr_en: LanguageModel, named: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        fr_en.generate(SENTENCE).mean_attention("cross", **named)
 
 
 def test_that_there_is_no_rollout_of_cross_attention_or_of_a_layer_that_is_not_there(

@@ -7,11 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QAction
+from PySide6.QtGui import QAction, QWheelEvent
+from PySide6.QtWidgets import QApplication
 
 from explorer.app.state import AppState
 from explorer.colormaps import heat_table
+from explorer.core.records import AttentionMap
 from explorer.core.selection import HeadRef, Selection, TokenRef
+from explorer.core.tokens import Token, TokenizedText
 from explorer.panels.attention.map_content import MapEmphasis, MapHit
 from explorer.panels.attention_panel import AttentionPanel
 from explorer.theme import Theme
@@ -24,6 +27,21 @@ CONTROL = Qt.KeyboardModifier.ControlModifier
 @pytest.fixture
 def panel(qtbot, state: AppState, theme: Theme) -> AttentionPanel:
     fill(state)
+
+    def answer() -> None:
+        """What the worker would: the whole maps, here those of the overview."""
+        overview = state.overview
+        if overview.weights.shape[2:] != tuple(map(len, state.run.attention_axes(overview.kind))):
+            return
+        axes = state.run.attention_axes(overview.kind)
+        maps = [
+            AttentionMap(HeadRef(overview.kind, *place), overview.weights[place], *axes)
+            for place in state.marked.side_by_side
+        ]
+        state.marked.set_maps(state.run.run_id, tuple(maps))
+
+    state.marked.places_changed.connect(answer)
+    state.overview_changed.connect(answer)
     panel = AttentionPanel(state, theme)
     qtbot.addWidget(panel)
     panel.resize(900, 700)
@@ -83,7 +101,7 @@ def test_that_opening_a_head_a_kind_or_a_view_ends_it(qtbot, panel, end):
         place = (2, 5) if end == "opened" else (0, 7)
         qtbot.mouseClick(panel.overview, LEFT, pos=panel.overview.cell_rect(*place).center().toPoint())
     assert panel.map_stack.currentWidget() is not panel.compared_maps
-    assert panel.overview._compared == ()
+    assert panel.overview._marked == ()
 
 
 def test_that_a_hover_reads_the_weight_in_every_head(qtbot, state, panel):
@@ -148,15 +166,76 @@ def test_that_a_cell_of_a_longer_run_does_no_harm(qtbot, state, panel):
     panel.grab()
 
 
-def test_that_pooled_heads_say_that_a_cell_is_the_largest_of_several(qtbot, state, panel):
-    pooled = dataclasses.replace(
-        state.overview, pooling="max", weights=state.overview.weights[:, :, :2, :3], queries=4, keys=7
+def test_that_heads_of_a_long_text_are_exact_under_the_pointer(qtbot, state, panel):
+    """More cells than pixels: a pixel shows the largest of its cells, the reading is the one cell's."""
+    rows = columns = 600
+    rng = np.random.default_rng(2)
+    refs = tuple(TokenRef("source", index) for index in range(rows))
+    tokens = tuple(Token(index, f"▁w{index}", f"w{index}", None, False) for index in range(rows))
+    run = dataclasses.replace(state.run, source=TokenizedText(state.source_text, tokens))
+    state.set_run(run)
+    state.set_head(HeadRef("encoder", 0, 0))
+    weights = rng.random((2, rows, columns), dtype=np.float32) / 1000
+    weights[1, 301, 402] = 0.75
+    maps = [AttentionMap(HeadRef("encoder", 0, i), weights[i], refs, refs) for i in range(2)]
+    state.set_attention(maps[0])
+    state.mark_heads(((0, 0), (0, 1)))
+    state.marked.set_maps(run.run_id, tuple(maps))
+    assert panel.facts == "encoder · 2 heads side by side · a pixel is the largest of 2 × 2"
+    view, rect = panel.compared_maps, panel.compared_maps.map_rects()[1]
+    peak = view.scale.indices(0.75)
+    table = heat_table(panel.theme.palette.heat_low, panel.theme.palette.heat_high)
+    image = view.grab(rect.toRect()).toImage()
+    ink = tuple(table[peak])
+    found = sum(
+        image.pixelColor(x, y).getRgb()[:3] == ink
+        for x in range(image.width())
+        for y in range(image.height())
     )
-    state.set_overview(pooled)
+    assert found >= 1
+    where = cell_point(panel, 1, 120, 77)
+    hit = view.hit(QPointF(where))
+    qtbot.mouseMove(view, where)
+    assert f"0·1 {weights[1, hit.row, hit.column]:.4f}" in panel.readout.text
+    for _ in range(20):
+        turn_wheel(view, where)
+    assert panel.facts == "encoder · 2 heads side by side"
+    zoomed = view.hit(QPointF(where))
+    assert (zoomed.row, zoomed.column) == (hit.row, hit.column)
+    qtbot.mouseDClick(view, LEFT, pos=where)
+    assert "largest of 2 × 2" in panel.facts
+
+
+def test_that_a_zoomed_set_of_maps_is_moved_by_a_drag_and_stops_at_its_edges(qtbot, state, panel):
     pick(qtbot, panel, (1, 3))
-    assert not panel.compared_maps.labelled
-    assert panel.readout.text == "Each cell is the largest of the weights that it stands for."
-    panel.grab()
+    view, where = panel.compared_maps, cell_point(panel, 0, 2, 3)
+    turn_wheel(view, where)
+    turn_wheel(view, where)
+    before = view.hit(QPointF(where))
+    qtbot.mousePress(view, LEFT, pos=where)
+    for x in range(0, 900, 30):
+        qtbot.mouseMove(view, where + QPoint(-x, 0))
+    qtbot.mouseRelease(view, LEFT, pos=where + QPoint(-870, 0))
+    assert state.selection == Selection()
+    right = view.map_rects()[0]
+    last = view.hit(QPointF(right.right() - 1, right.center().y()))
+    assert last.column == view.maps[0].content.weights.shape[1] - 1
+    assert view.hit(QPointF(where)).column > before.column
+
+
+def turn_wheel(view, where: QPoint) -> None:
+    place = QPointF(where)
+    event = QWheelEvent(
+        place,
+        QPointF(view.mapToGlobal(where)),
+        QPoint(),
+        QPoint(0, 120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(view, event)
 
 
 @pytest.mark.parametrize("size", [(380, 260), (450, 420), (1200, 800)])

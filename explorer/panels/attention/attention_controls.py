@@ -35,11 +35,19 @@ _VIEW_TOOLTIPS = {
 _SUMMARIES: dict[AttentionSummary, tuple[str, str]] = {
     "head": ("one head", "The weights of the opened head, as the model uses them."),
     "mean": ("mean of the layer's heads", "Every weight averaged over all heads of the layer."),
+    "chosen": (
+        "mean of the marked heads",
+        "Every weight averaged over the heads that were marked: Ctrl-click them, or filter heads.",
+    ),
     "rollout": (
         "rollout up to the layer",
         "Attention followed through the layers from 0 to the chosen one: half goes along the mean of the"
         " heads, half stays in place, as by the residual connection (Abnar & Zuidema, 2020).",
     ),
+}
+_TOGETHER: dict[str, tuple[AttentionSummary, str]] = {
+    "side by side": ("head", "The marked heads beside each other, up to four."),
+    "their mean": ("chosen", "One map: every weight averaged over the marked heads."),
 }
 _TRANSFORM_TOOLTIPS: dict[Transform, str] = {
     "linear": "Twice the weight, twice the colour.",
@@ -89,7 +97,11 @@ class AttentionControls(QWidget):
     options_changed : DisplayOptions
         A person changed how maps are drawn.
     summary_chosen : str
-        Draw one ``head``, the ``mean`` of its layer, or the ``rollout`` up to it.
+        Draw one ``head``, the ``mean`` of its layer, of the ``chosen`` ones, or the ``rollout`` up to it.
+    together_chosen : str
+        Draw the marked heads side by side (``head``) or as their mean (``chosen``).
+    filter_toggled : bool
+        Filter heads, or no longer.
     order_chosen : str
         By which measure to order the heads; empty for layer and head.
     export_requested : str
@@ -102,6 +114,8 @@ class AttentionControls(QWidget):
     view_chosen = Signal(str)
     options_changed = Signal(object)
     summary_chosen = Signal(str)
+    together_chosen = Signal(str)
+    filter_toggled = Signal(bool)
     order_chosen = Signal(str)
     export_requested = Signal(str)
     fit_requested = Signal()
@@ -126,9 +140,25 @@ class AttentionControls(QWidget):
         self.display_button.setToolTip("Colours, hidden tokens, sums, and export.")
         self.display_button.setMenu(self.menu)
         self._fill_menu()
+        self.filter_button = QPushButton("Filter", self)
+        self.filter_button.setObjectName("attention_filter")
+        self.filter_button.setCheckable(True)
+        self.filter_button.setToolTip("Find heads by what they do on this sentence, measured.")
+        self.together = Segmented(theme, "attention_together", self)
+        self.together.set_names(tuple(_TOGETHER), tuple(meaning for _, meaning in _TOGETHER.values()))
         self._layout = WrappingLayout(self, spacing=theme.space(1))
-        for widget in (self.kinds, self.layer_box, self.head_box, self.views, self.display_button):
+        for widget in (
+            self.kinds,
+            self.layer_box,
+            self.head_box,
+            self.views,
+            self.display_button,
+            self.filter_button,
+            self.together,
+        ):
             self._layout.addWidget(widget)
+        self.filter_button.toggled.connect(self.filter_toggled)
+        self.together.chosen.connect(lambda name: self.together_chosen.emit(_TOGETHER[name][0]))
         self.kinds.chosen.connect(self._on_kind_chosen)
         self.layer_box.valueChanged.connect(self._on_place_changed)
         self.head_box.valueChanged.connect(self._on_place_changed)
@@ -157,22 +187,24 @@ class AttentionControls(QWidget):
                 box.setRange(0, max(0, count - 1))
                 box.setValue(value)
 
-    def set_summary(self, summary: AttentionSummary, kind: AttentionKind | None) -> None:
-        """Show what is drawn; cross-attention has no rollout."""
+    def set_summary(self, summary: AttentionSummary, kind: AttentionKind | None, marked: int) -> None:
+        """Show what is drawn, of how many marked heads; cross-attention has no rollout."""
         for name, action in self._summaries.items():
             action.setChecked(name == summary)
-            action.setEnabled(name != "rollout" or kind != "cross")
+        self._summaries["rollout"].setEnabled(kind != "cross")
+        self._summaries["chosen"].setEnabled(marked > 1)
+        self.together.setVisible(marked > 1)
+        self.together.set_current(next((name for name, one in _TOGETHER.items() if one[0] == summary), None))
 
     def update_theme(self) -> None:
         """Colours or sizes changed."""
-        self.kinds.update_theme()
-        self.views.update_theme()
+        for group in (self.kinds, self.views, self.together):
+            group.update_theme()
         pad = self.theme.space(1)
         for box in (self.layer_box, self.head_box):
             box.update_theme()
-        self.display_button.setStyleSheet(
-            f"QPushButton {{ padding: {round(pad * 0.55)}px {round(pad * 1.1)}px; }}"
-        )
+        for button in (self.display_button, self.filter_button):
+            button.setStyleSheet(f"QPushButton {{ padding: {round(pad * 0.55)}px {round(pad * 1.1)}px; }}")
         self._layout.setSpacing(pad)
         self.updateGeometry()
 

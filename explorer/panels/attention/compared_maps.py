@@ -5,33 +5,46 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QFontMetricsF, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QWidget
+from PySide6.QtGui import (
+    QFontMetricsF,
+    QImage,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QApplication, QWidget
 
 from explorer import colormaps
 from explorer.app.state import Emphasis
 from explorer.colormaps import ColorScale, top_of
+from explorer.core.selection import Place
+from explorer.panels.attention.cell_image import cells_per_pixel, max_pool, to_image
 from explorer.panels.attention.map_content import AxisToken, MapContent, MapEmphasis, MapHit
 from explorer.panels.attention.map_footer import Reading
-from explorer.panels.attention.map_view import DIMMED_OPACITY
+from explorer.panels.attention.map_view import DIMMED_OPACITY, ZOOM_PER_NOTCH
 from explorer.theme import Theme
 
-MOST_COMPARED = 4
 _LONGEST_LABEL = 12
+_LARGEST_CELL = 40.0
 
 
 @dataclass(frozen=True, eq=False)
 class ComparedMap:
     """One of the maps: its (layer, head), and what is drawn of it."""
 
-    place: tuple[int, int]
+    place: Place
     content: MapContent
 
 
 class ComparedMaps(QWidget):
-    """Small maps in a grid; what is pointed at in one is framed in all. O(query x key) per paint and map.
+    """Whole maps in a grid, zoomed and moved together; what is pointed at in one is framed in all.
+
+    Where a cell is smaller than a pixel, the pixel shows the largest weight in it, and the reading is
+    the one cell's under the pointer. A new map costs O(query x key) once; a paint copies pictures.
 
     Signals
     -------
@@ -39,10 +52,13 @@ class ComparedMaps(QWidget):
         The pointer moved on to another cell, in whichever map.
     hit_clicked : MapHit, bool
         A click on a cell; False, as no pair is extended here.
+    view_changed
+        Another part, or another zoom, is in view.
     """
 
     hit_hovered = Signal(object)
     hit_clicked = Signal(object, bool)
+    view_changed = Signal()
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -50,19 +66,28 @@ class ComparedMaps(QWidget):
         self.setAccessibleName("Heads side by side")
         self.theme = theme
         self.maps: tuple[ComparedMap, ...] = ()
-        self.labelled = True
         self.scale = ColorScale()
         self.emphasis = MapEmphasis()
         self.hovered: MapHit | None = None
         self._dimmed = False
+        self._zoom = 1.0
+        self._origin = QPointF(0.0, 0.0)  # share of columns and rows left of and above what is in view
+        self._images: dict[tuple[int, int, int], QImage] = {}
+        self._press: QPointF | None = None
+        self._dragged_from: QPointF | None = None
         self.setMouseTracking(True)
 
-    def set_maps(self, maps: tuple[ComparedMap, ...], *, labelled: bool, scale: ColorScale) -> None:
-        """Show these in one scale; without labels where a cell stands for several weights."""
-        self.maps, self.labelled = maps, labelled
+    def set_maps(self, maps: tuple[ComparedMap, ...], *, scale: ColorScale) -> None:
+        """Show these in one scale."""
+        before = [shown.content.weights.shape[1:] for shown in self.maps[:1]]
+        if before != [shown.content.weights.shape[1:] for shown in maps[:1]]:
+            self._zoom, self._origin = 1.0, QPointF(0.0, 0.0)
+        self.maps = maps
         self.scale = scale
         self.hovered = None
+        self._images.clear()
         self.update()
+        self.view_changed.emit()
 
     def set_emphasis(self, emphasis: MapEmphasis) -> None:
         """Let rows, columns and cells stand out."""
@@ -75,11 +100,31 @@ class ComparedMaps(QWidget):
         self._dimmed = dimmed
         self.update()
 
+    def update_theme(self) -> None:
+        """Colours or sizes changed."""
+        self._images.clear()
+        self.update()
+
+    def reset_zoom(self) -> None:
+        """Fit all of every map."""
+        self._zoom, self._origin = 1.0, QPointF(0.0, 0.0)
+        self.update()
+        self.view_changed.emit()
+
+    @property
+    def note(self) -> str:
+        """How many weights share a pixel; empty where each has its own."""
+        rects = self.map_rects()
+        if not rects:
+            return ""
+        down, across = self._pooling(rects[0])
+        return f"a pixel is the largest of {down} × {across}" if down * across > 1 else ""
+
     def reading(self, hit: MapHit | None) -> Reading:
         """A cell's weight in every map."""
-        if not self.maps or not self.labelled:
-            return Reading(facts="Each cell is the largest of the weights that it stands for.")
-        if hit is None or hit.row is None or hit.column is None or not self._reaches((hit.row, hit.column)):
+        if not self.maps or hit is None or hit.row is None or hit.column is None:
+            return Reading(facts="Point at a cell to read its weight in every head.")
+        if not self._reaches((hit.row, hit.column)):
             return Reading(facts="Point at a cell to read its weight in every head.")
         content = self.maps[0].content
         query, key = content.rows[hit.row], content.columns[hit.column]
@@ -88,6 +133,13 @@ class ComparedMaps(QWidget):
         )
         # Where there is no room for all, the rest stands over each map all the same.
         return Reading(query.label, key.label, query.ref.side, key.ref.side, first, " · ".join(others))
+
+    def render_picture(self, painter: QPainter, *, vector: bool = False) -> None:
+        """Draw what is on screen without the pointer's traces; cells are pictures in a drawing too."""
+        hovered, self.hovered = self.hovered, None
+        painter.fillRect(self.rect(), self.theme.color("surface"))
+        self._paint(painter)
+        self.hovered = hovered
 
     # -- where things are -------------------------------------------------------------------------
 
@@ -107,7 +159,7 @@ class ComparedMaps(QWidget):
         cell = next(iter(self.emphasis.cells), None)
         if self.hovered is not None and self.hovered.row is not None and self.hovered.column is not None:
             cell = self.hovered.row, self.hovered.column
-        known = cell is not None and self.labelled and self._reaches(cell)
+        known = cell is not None and self._reaches(cell)
         weight = f": {shown.content.weights[cell]:.4f}" if known else ""
         text = f"layer {layer} · head {head}{weight}"
         metrics = QFontMetricsF(self.theme.mono("small", bold=True))
@@ -135,7 +187,7 @@ class ComparedMaps(QWidget):
 
     def _label_room(self) -> tuple[float, float]:
         """Room left of the maps and over them for the tokens' names."""
-        if not self.maps or not self.labelled:
+        if not self.maps:
             return 0.0, 0.0
         metrics = QFontMetricsF(self.theme.mono("small"))
         most = metrics.horizontalAdvance("0" * _LONGEST_LABEL)
@@ -152,27 +204,89 @@ class ComparedMaps(QWidget):
         return QFontMetricsF(self.theme.mono("small")).height()
 
     def hit(self, point: QPointF) -> MapHit | None:
-        """The cell at a point; None beside the maps, and where cells stand for several weights."""
+        """The cell at a point; None beside the maps."""
         for rect, shown in zip(self.map_rects(), self.maps, strict=True):
             rows, columns = shown.content.weights.shape
-            if self.labelled and rect.contains(point) and rows and columns:
-                row = int((point.y() - rect.top()) / rect.height() * rows)
-                column = int((point.x() - rect.left()) / rect.width() * columns)
-                return MapHit(min(row, rows - 1), min(column, columns - 1))
+            if rect.contains(point) and rows and columns:
+                across, down = self._share_at(rect, point)
+                return MapHit(min(int(down * rows), rows - 1), min(int(across * columns), columns - 1))
         return None
+
+    def _share_at(self, rect: QRectF, point: QPointF) -> tuple[float, float]:
+        """How far along the columns and rows of a map a point of its picture is, 0 to 1."""
+        return (
+            self._origin.x() + (point.x() - rect.left()) / rect.width() / self._zoom,
+            self._origin.y() + (point.y() - rect.top()) / rect.height() / self._zoom,
+        )
+
+    def _pooling(self, rect: QRectF) -> tuple[int, int]:
+        rows, columns = self.maps[0].content.weights.shape
+        pixels = self._zoom * self.devicePixelRatioF()
+        return (
+            cells_per_pixel(rect.height() * pixels / max(1, rows)),
+            cells_per_pixel(rect.width() * pixels / max(1, columns)),
+        )
+
+    def _look(self, zoom: float, across: float, down: float) -> None:
+        """Put another part into view, as far as there is one."""
+        room = 1.0 - 1.0 / zoom
+        self._zoom = zoom
+        self._origin = QPointF(min(max(across, 0.0), room), min(max(down, 0.0), room))
+        self.update()
+        self.view_changed.emit()
 
     # -- Qt ---------------------------------------------------------------------------------------
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: D102
-        self._set_hovered(self.hit(event.position()))
+        here = event.position()
+        if self._press is not None and event.buttons() & Qt.MouseButton.LeftButton and self._zoom > 1.0:
+            if (here - self._press).manhattanLength() >= QApplication.startDragDistance():
+                self._dragged_from = self._dragged_from or self._press
+            if self._dragged_from is not None:
+                moved, self._dragged_from = here - self._dragged_from, here
+                rect = self.map_rects()[0]
+                self._look(
+                    self._zoom,
+                    self._origin.x() - moved.x() / rect.width() / self._zoom,
+                    self._origin.y() - moved.y() / rect.height() / self._zoom,
+                )
+                return
+        self._set_hovered(self.hit(here))
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: D102
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._press, self._dragged_from = event.position(), None
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: D102
+        dragged, self._press, self._dragged_from = self._dragged_from is not None, None, None
+        hit = self.hit(event.position())
+        if event.button() == Qt.MouseButton.LeftButton and hit is not None and not dragged:
+            self.hit_clicked.emit(hit, False)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: D102
+        self.reset_zoom()
+
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: D102
+        here = event.position()
+        rect = next((rect for rect in self.map_rects() if rect.contains(here)), None)
+        if rect is None or not self.maps[0].content.weights.size:
+            return
+        rows, columns = self.maps[0].content.weights.shape
+        most = max(2.0, _LARGEST_CELL * max(rows / rect.height(), columns / rect.width()))
+        zoom = min(max(self._zoom * ZOOM_PER_NOTCH ** (event.angleDelta().y() / 120.0), 1.0), most)
+        across, down = self._share_at(rect, here)
+        self._look(
+            zoom,
+            across - (here.x() - rect.left()) / rect.width() / zoom,
+            down - (here.y() - rect.top()) / rect.height() / zoom,
+        )
+        event.accept()
 
     def leaveEvent(self, event: QEvent) -> None:  # noqa: D102
         self._set_hovered(None)
 
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: D102
-        hit = self.hit(event.position())
-        if event.button() == Qt.MouseButton.LeftButton and hit is not None:
-            self.hit_clicked.emit(hit, False)
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
+        self.view_changed.emit()
 
     def _set_hovered(self, hit: MapHit | None) -> None:
         if hit != self.hovered:
@@ -183,58 +297,88 @@ class ComparedMaps(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102
         with QPainter(self) as painter:
             painter.setOpacity(DIMMED_OPACITY if self._dimmed else 1.0)
-            rects = self.map_rects()
-            for rect, shown in zip(rects, self.maps, strict=True):
-                self._paint_map(painter, rect, shown)
-            if rects and self.labelled:
-                self._paint_labels(painter, rects)
+            self._paint(painter)
 
-    def _paint_map(self, painter: QPainter, rect: QRectF, shown: ComparedMap) -> None:
+    def _paint(self, painter: QPainter) -> None:
+        rects = self.map_rects()
+        for index, (rect, shown) in enumerate(zip(rects, self.maps, strict=True)):
+            self._paint_map(painter, rect, shown, index)
+        if rects:
+            self._paint_labels(painter, rects)
+
+    def _image(self, index: int, factors: tuple[int, int]) -> QImage:
+        """One map as pixels; made once per map, scale and zoom level."""
+        if (index, *factors) not in self._images:
+            palette = self.theme.palette
+            table = colormaps.pixels(colormaps.heat_table(palette.heat_low, palette.heat_high))
+            indices = self.scale.indices(self.maps[index].content.weights)
+            self._images[index, *factors] = to_image(max_pool(indices, factors), table)
+        return self._images[index, *factors]
+
+    def _paint_map(self, painter: QPainter, rect: QRectF, shown: ComparedMap, index: int) -> None:
         theme = self.theme
         painter.setFont(theme.mono("small", bold=True))
         painter.setPen(theme.color("text"))
         title = QRectF(rect.left(), rect.top() - self._line(), rect.width(), self._line())
         painter.drawText(title, Qt.AlignmentFlag.AlignCenter, self.title(shown, rect.width()))
-        weights = shown.content.weights
-        rows, columns = weights.shape
-        if not weights.size:
+        rows, columns = shown.content.weights.shape
+        if not shown.content.weights.size:
             return
-        table = colormaps.pixels(colormaps.heat_table(theme.palette.heat_low, theme.palette.heat_high))
-        cells = np.ascontiguousarray(table[self.scale.indices(weights)])
-        painter.drawImage(rect, QImage(cells.data, columns, rows, 4 * columns, QImage.Format.Format_RGB32))
+        down, across = self._pooling(rect)
+        source = QRectF(
+            self._origin.x() * columns / across,
+            self._origin.y() * rows / down,
+            columns / self._zoom / across,
+            rows / self._zoom / down,
+        )
+        painter.drawImage(rect, self._image(index, (down, across)), source)
         painter.setPen(QPen(theme.color("border"), 1.0))
         painter.drawRect(rect)
-        high, wide = rect.height() / rows, rect.width() / columns
+        high, wide = rect.height() * self._zoom / rows, rect.width() * self._zoom / columns
         marks = [(cell, "selection", 2.5) for cell in self.emphasis.cells]
         if self.hovered is not None and self.hovered.row is not None and self.hovered.column is not None:
             marks.append(((self.hovered.row, self.hovered.column), "text", 1.5))
+        painter.save()
+        painter.setClipRect(rect.adjusted(-2, -2, 2, 2))
         for (row, column), color, width in marks:
             painter.setPen(QPen(theme.color(color), width))
-            where = QRectF(rect.left() + column * wide, rect.top() + row * high, max(wide, 3), max(high, 3))
+            where = QRectF(
+                rect.left() + column * wide - self._origin.x() * self._zoom * rect.width(),
+                rect.top() + row * high - self._origin.y() * self._zoom * rect.height(),
+                max(wide, 3),
+                max(high, 3),
+            )
             painter.drawRect(where)
+        painter.restore()
 
     def _paint_labels(self, painter: QPainter, rects: list[QRectF]) -> None:
         """Rows named left of the first map of each line, columns over the first of each column."""
         theme, content = self.theme, self.maps[0].content
         left, top = self._label_room()
-        metrics = QFontMetricsF(theme.mono("small"))
-        line, gap = metrics.height(), theme.space(0.5)
+        line, gap = QFontMetricsF(theme.mono("small")).height(), theme.space(0.5)
+        slot = rects[0].height() * self._zoom / max(1, len(content.rows))
+        above = self._origin.y() * len(content.rows)
         for rect in rects:
             if rect.left() > left + 1:
                 continue
-            slot = rect.height() / max(1, len(content.rows))
             for index in _named(len(content.rows), slot, line * 0.9):
-                middle = rect.top() + (index + 0.5) * slot
+                middle = rect.top() + (index + 0.5 - above) * slot
+                if not rect.top() <= middle <= rect.bottom():
+                    continue
                 where = QRectF(0, middle - line / 2, left - gap, line)
                 how = self.emphasis.rows.get(index, Emphasis.NONE)
                 self._paint_label(painter, where, content.rows[index], how)
+        slot = rects[0].width() * self._zoom / max(1, len(content.columns))
+        before = self._origin.x() * len(content.columns)
         for rect in rects:
             if not top or rect.top() > rects[0].top() + 1:
                 continue
-            slot = rect.width() / max(1, len(content.columns))
             for index in _named(len(content.columns), slot, line * 0.9):
+                middle = rect.left() + (index + 0.5 - before) * slot
+                if not rect.left() <= middle <= rect.right():
+                    continue
                 painter.save()
-                painter.translate(rect.left() + (index + 0.5) * slot, top - gap)
+                painter.translate(middle, top - gap)
                 painter.rotate(-90)
                 how = self.emphasis.columns.get(index, Emphasis.NONE)
                 where = QRectF(0, -line / 2, top - gap, line)

@@ -14,6 +14,7 @@ from PySide6.QtGui import (
     QHelpEvent,
     QImage,
     QKeyEvent,
+    QKeySequence,
     QMouseEvent,
     QPainter,
     QPaintEvent,
@@ -24,11 +25,12 @@ from PySide6.QtWidgets import QToolTip, QWidget
 
 from explorer import colormaps
 from explorer.colormaps import ColorScale
+from explorer.core.selection import Place
 from explorer.panels.attention.map_view import DIMMED_OPACITY
+from explorer.panels.attention.thumbnail_wall import Wall, paint_wall
 from explorer.panels.widgets.piece_text import plain_tooltip
 from explorer.theme import Theme
 
-Place = tuple[int, int]
 _FEWEST_CELL_PIXELS = 7
 _HIGHEST_ASPECT = 1.6
 
@@ -58,20 +60,22 @@ class HeadOverview(QWidget):
     With a `HeadOrder`, thumbnails fill the same places row by row in that order, and each says whose
     it is.
 
-    All thumbnails are put into one image of exactly the widget's pixels (shrunk by maximum, grown by
-    repetition), so that a paint is one image copy. Making that image costs about 1 ms per 100,000
-    pixels, once per overview, size or scale: 12 x 12 heads over 560 x 240 pixels take 2 to 3 ms.
+    All thumbnails are put into one image of exactly the widget's pixels (`thumbnail_wall`), so that a
+    paint is one image copy. Heads that do not pass a filter are drawn pale.
 
     Signals
     -------
     opened : int, int
         A person chose (layer, head).
     picked : int, int
-        A person chose it beside the opened one, with Ctrl or Shift held.
+        A person marked it, with Ctrl or Shift held.
+    all_picked
+        A person marked every head (Ctrl+A), or every one that passes the filter.
     """
 
     opened = Signal(int, int)
     picked = Signal(int, int)
+    all_picked = Signal()
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -87,7 +91,8 @@ class HeadOverview(QWidget):
         self._slots: dict[Place, Place] = {}
         self._details: Callable[[int, int], str] | None = None
         self._opened: Place | None = None
-        self._compared: tuple[Place, ...] = ()
+        self._marked: tuple[Place, ...] = ()
+        self._passing: npt.NDArray[np.bool_] | None = None
         self._hovered: Place | None = None
         self._dimmed = False
         self._image: QImage | None = None
@@ -103,9 +108,11 @@ class HeadOverview(QWidget):
 
         ``note`` is a sentence for the tooltip: how a thumbnail was reduced.
         """
+        if weights is not None and weights.shape[:2] != (layers, heads):
+            raise ValueError(f"thumbnails of {weights.shape[:2]} heads for {layers} x {heads}")
+        if (layers, heads) != self._counts:
+            self._order, self._slots, self._passing = None, {}, None
         self._counts = (layers, heads)
-        self._order = None
-        self._slots = {}
         self._weights = weights
         self._note = note
         self._image = None
@@ -113,12 +120,21 @@ class HeadOverview(QWidget):
 
     def set_order(self, order: HeadOrder | None) -> None:
         """Show the heads in another order; None for the model's own. Call after `set_heads`."""
+        if order is None and self._order is None:
+            return
         self._order = order
         columns = max(1, self._counts[1])
         places = () if order is None else order.places
         self._slots = {place: divmod(index, columns) for index, place in enumerate(places)}
         self._image = None
         self.update()
+
+    def set_passing(self, passing: npt.NDArray[np.bool_] | None) -> None:
+        """Draw heads pale that are False in ``passing`` (layer, head). Call after `set_heads`."""
+        if passing is not self._passing:
+            self._passing = passing
+            self._image = None
+            self.update()
 
     def set_details(self, details: Callable[[int, int], str]) -> None:
         """Where a head's lines in the tooltip come from, as plain text."""
@@ -130,10 +146,10 @@ class HeadOverview(QWidget):
             self._opened = place
             self.update()
 
-    def set_compared(self, places: tuple[Place, ...]) -> None:
-        """Frame the heads that stand side by side."""
-        if places != self._compared:
-            self._compared = places
+    def set_marked(self, places: tuple[Place, ...]) -> None:
+        """Frame the heads that were put together."""
+        if places != self._marked:
+            self._marked = places
             self.update()
 
     def set_scale(self, scale: ColorScale, *, per_map: bool) -> None:
@@ -154,6 +170,11 @@ class HeadOverview(QWidget):
         self._image = None
         self.updateGeometry()
         self.update()
+
+    @property
+    def counts(self) -> Place:
+        """How many layers, and heads in each."""
+        return self._counts
 
     def natural_height(self, width: int) -> int:
         """The height at which thumbnails are a little wider than high."""
@@ -195,7 +216,7 @@ class HeadOverview(QWidget):
             if self._hovered is not None and self._hovered != self._opened:
                 painter.setPen(QPen(self.theme.color("text"), 1.5))
                 painter.drawRect(self.cell_rect(*self._hovered))
-            for place in filter(self._is_inside, self._compared):
+            for place in filter(self._is_inside, self._marked):
                 painter.setPen(QPen(self.theme.color("selection"), 3.0))
                 painter.drawRect(self.cell_rect(*place))
             if self._opened is not None and self._is_inside(self._opened):
@@ -218,6 +239,9 @@ class HeadOverview(QWidget):
             (self.picked if event.modifiers() & held else self.opened).emit(*place)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: D102
+        if event.matches(QKeySequence.StandardKey.SelectAll):
+            self.all_picked.emit()
+            return
         moves = {
             Qt.Key.Key_Left: (0, -1),
             Qt.Key.Key_Right: (0, 1),
@@ -241,7 +265,7 @@ class HeadOverview(QWidget):
             else:
                 details = "" if self._details is None else self._details(*place)
                 lines = (
-                    f"layer {place[0]}, head {place[1]}: click to open it, Ctrl-click to compare it",
+                    f"layer {place[0]}, head {place[1]}: click to open it, Ctrl-click to mark it",
                     details,
                     self._note,
                 )
@@ -271,8 +295,8 @@ class HeadOverview(QWidget):
         return QRectF(
             grid.left() + xs[column],
             grid.top() + ys[row],
-            max(1.0, float(xs[column + 1] - xs[column] - gap)),
-            max(1.0, float(ys[row + 1] - ys[row] - gap)),
+            max(1.0, float(np.diff(xs).min() - gap)),
+            max(1.0, float(np.diff(ys).min() - gap)),
         )
 
     def _slot(self, place: Place) -> Place:
@@ -327,48 +351,48 @@ class HeadOverview(QWidget):
     # -- drawing ----------------------------------------------------------------------------------
 
     def _make_image(self, grid: QRectF) -> QImage:
-        ratio = self.devicePixelRatioF()
-        width, height = max(1, round(grid.width() * ratio)), max(1, round(grid.height() * ratio))
-        blank = np.uint32(self.theme.color("surface").rgba())
-        canvas = np.full((height, width), blank, dtype=np.uint32)
         layers, heads = self._counts
-        xs, ys = self._edges(grid)
-        tops, lefts = np.rint(ys * ratio).astype(int), np.rint(xs * ratio).astype(int)
-        gap = max(1, round(self._gap() * ratio))
-        caption = round(self._caption_room() * ratio)
+        ratio = self.devicePixelRatioF()
+        xs, ys = (np.rint(edges * ratio).astype(np.int64) for edges in self._edges(grid))
+        gap, caption = max(1, round(self._gap() * ratio)), round(self._caption_room() * ratio)
+        slots = [self._place(divmod(index, heads)) for index in range(layers * heads)]
         filled = self._weights is not None and self._weights.size > 0
-        table = colormaps.pixels(
-            colormaps.heat_table(self.theme.palette.heat_low, self.theme.palette.heat_high)
+        wall = Wall(
+            lefts=xs[:-1],
+            tops=ys[:-1],
+            # All of one size, so that all of them are made at once.
+            width=max(1, int(np.diff(xs).min()) - gap),
+            height=max(1, int(np.diff(ys).min()) - gap - caption),
+            size=(max(1, round(grid.width() * ratio)), max(1, round(grid.height() * ratio))),
         )
-        empty = np.uint32(self.theme.color("raised").rgba())
-        indices = self._thumbnail_indices() if filled else None
-        for row in range(layers):
-            high = max(1, min(tops[row + 1] - gap, height) - tops[row] - caption)
-            for column in range(heads):
-                layer, head = self._place((row, column))
-                wide = max(1, min(lefts[column + 1] - gap, width) - lefts[column])
-                block = canvas[tops[row] : tops[row] + high, lefts[column] : lefts[column] + wide]
-                if indices is not None and layer < len(indices) and head < len(indices[layer]):
-                    small = _fit(_fit(indices[layer, head], high, 0), wide, 1)
-                    block[...] = table[small][: block.shape[0], : block.shape[1]]
-                else:
-                    block[...] = empty
-                # A thumbnail whose weights are near 0 would melt into the surface without an edge.
-                edge = np.uint32(self.theme.color("border" if filled else "grid").rgba())
-                if min(block.shape) > 6:
-                    block[0], block[-1], block[:, 0], block[:, -1] = edge, edge, edge, edge
-        image = QImage(canvas.data, width, height, 4 * width, QImage.Format.Format_RGB32).copy()
+        color = self.theme.color
+        image = paint_wall(
+            wall,
+            self._thumbnails(slots) if filled else None,
+            pale=np.array([not self.passes(place) for place in slots]),
+            table=colormaps.heat_table(self.theme.palette.heat_low, self.theme.palette.heat_high),
+            surface=color("surface").rgba(),
+            empty=color("raised").rgba(),
+            edge=color("border" if filled else "grid").rgba(),
+        )
         image.setDevicePixelRatio(ratio)
         return image
 
-    def _thumbnail_indices(self) -> npt.NDArray[np.uint8]:
+    def _thumbnails(self, slots: list[Place]) -> npt.NDArray[np.uint8]:
+        """(slot, query, key) rows of the colour table, in the order in which they hang."""
         assert self._weights is not None
-        weights: npt.NDArray[np.floating] = self._weights
-        if self.per_map:
-            tops = weights.max(axis=(2, 3), keepdims=True)
-            weights = weights / np.where(tops > 0, tops, 1)
+        layers, heads = self._weights.shape[:2]
+        weights = self._weights.reshape(layers * heads, *self._weights.shape[2:])
         scale = ColorScale(self.scale.transform, 1.0 if self.per_map else self.scale.top)
-        return scale.indices(weights)
+        if self.per_map:
+            tops = weights.max(axis=(1, 2), keepdims=True)
+            weights = weights / np.where(tops > 0, tops, 1)
+        indices = scale.indices(weights)
+        return indices if self._order is None else indices[[layer * heads + head for layer, head in slots]]
+
+    def passes(self, place: Place) -> bool:
+        """Whether a head passes the filter, or there is none."""
+        return self._passing is None or bool(self._passing[place])
 
     def _paint_order(self, painter: QPainter, order: HeadOrder) -> None:
         """By what the heads are ordered, and on each thumbnail that is large enough whose it is."""
@@ -433,12 +457,3 @@ class HeadOverview(QWidget):
 
 def _label_step(needed: float, cell: float) -> int:
     return max(1, math.ceil(needed / max(cell, 0.1)))
-
-
-def _fit(indices: npt.NDArray[np.uint8], size: int, axis: int) -> npt.NDArray[np.uint8]:
-    """Bring one axis to ``size``: cells are repeated to grow, and share their maximum to shrink."""
-    have = indices.shape[axis]
-    starts = np.arange(size) * have // size
-    if have <= size:
-        return np.asarray(indices.take(starts, axis=axis), dtype=np.uint8)
-    return np.asarray(np.maximum.reduceat(indices, starts, axis=axis), dtype=np.uint8)

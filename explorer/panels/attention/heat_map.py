@@ -21,6 +21,7 @@ from PySide6.QtWidgets import QWidget
 
 from explorer import colormaps
 from explorer.app.state import Emphasis
+from explorer.panels.attention.cell_image import cells_per_pixel, max_pool, to_image
 from explorer.panels.attention.map_content import MapEmphasis, MapHit
 from explorer.panels.attention.map_geometry import SLANT_DEGREES, MapGeometry, MapMetrics, labelled, lay_out
 from explorer.panels.attention.map_view import MapView
@@ -63,7 +64,7 @@ class HeatMap(MapView):
         if geometry is None:
             return 1, 1
         ratio = self.devicePixelRatioF()
-        return _factor(geometry.cell.height() * ratio), _factor(geometry.cell.width() * ratio)
+        return cells_per_pixel(geometry.cell.height() * ratio), cells_per_pixel(geometry.cell.width() * ratio)
 
     def geometry_now(self) -> MapGeometry | None:
         """Where everything is at the present size and zoom; None without a map."""
@@ -210,7 +211,7 @@ class HeatMap(MapView):
     def _image(self, factors: tuple[int, int]) -> QImage:
         """The map as pixels, ``factors`` rows and columns to one; made once per map, scale and zoom level."""
         if factors not in self._images:
-            image = _to_image(_max_pool(self._index_map(), factors), colormaps.pixels(self._table()))
+            image = to_image(max_pool(self._index_map(), factors), colormaps.pixels(self._table()))
             self._images[factors] = image
         return self._images[factors]
 
@@ -428,25 +429,3 @@ def _at_least(rect: QRectF, pixels: float) -> QRectF:
     """The rectangle, grown about its centre where it is too small to be seen."""
     wider, higher = max(0.0, pixels - rect.width()) / 2, max(0.0, pixels - rect.height()) / 2
     return rect.adjusted(-wider, -higher, wider, higher)
-
-
-def _factor(cell_pixels: float) -> int:
-    """The smallest power of two of cells that fills a device pixel."""
-    return 1 if cell_pixels >= 1.0 else 2 ** math.ceil(math.log2(1.0 / cell_pixels) - 1e-9)
-
-
-def _max_pool(indices: npt.NDArray[np.uint8], factors: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """The largest of every block of ``factors`` rows and columns; the last blocks may be smaller."""
-    down, across = factors
-    if down > 1:
-        indices = np.maximum.reduceat(indices, np.arange(0, indices.shape[0], down), axis=0)
-    if across > 1:
-        indices = np.maximum.reduceat(indices, np.arange(0, indices.shape[1], across), axis=1)
-    return indices
-
-
-def _to_image(indices: npt.NDArray[np.uint8], pixels: npt.NDArray[np.uint32]) -> QImage:
-    argb = np.ascontiguousarray(pixels[indices])
-    height, width = argb.shape
-    # The copy owns its pixels: a QImage on a numpy buffer dies with the buffer.
-    return QImage(argb.data, width, height, 4 * width, QImage.Format.Format_RGB32).copy()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from explorer.core.attention_view import merge_words, visible_map, word_starts
 from explorer.core.head_measures import PerHead, ranked_heads
-from explorer.core.records import AttentionMap, AttentionOverview, CellReading, RunSnapshot
+from explorer.core.records import AttentionMap, CellReading, RunSnapshot
 from explorer.core.selection import HeadRef, TokenRef
 from explorer.panels.attention.attention_controls import DisplayOptions
 from explorer.panels.attention.compared_maps import ComparedMap
@@ -52,6 +52,8 @@ class DrawnMap:
     def file_name(self) -> str:
         """What a file of it is called, without an ending."""
         head, summary = self.head, self.attention.summary
+        if summary == "chosen":
+            return f"attention-{head.kind}-mean-of-{self.attention.heads}-heads"
         what = f"head{head.head}" if summary == "head" else summary
         return f"attention-{head.kind}-layer{head.layer}-{what}"
 
@@ -96,21 +98,13 @@ def build_weight(run: RunSnapshot, cell: CellReading) -> WeightContent | None:
 
 
 def compare_heads(
-    run: RunSnapshot, overview: AttentionOverview, places: Sequence[tuple[int, int]], options: DisplayOptions
-) -> tuple[tuple[ComparedMap, ...], bool]:
-    """Maps of several heads, and whether each cell is one weight; else they are thumbnails, unlabelled."""
-    axes = run.attention_axes(overview.kind)
-    exact = overview.pooling == "none" and overview.weights.shape[2:] == tuple(map(len, axes))
-    maps = []
-    for layer, head in places:
-        weights = overview.weights[layer, head]
-        if exact:
-            whole = AttentionMap(HeadRef(overview.kind, layer, head), weights, *axes)
-            content = build_map(run, whole, options).content
-        else:
-            content = MapContent(weights, (), (), "", "", weights.sum(axis=1), np.zeros(len(weights)))
-        maps.append(ComparedMap((layer, head), content))
-    return tuple(maps), exact
+    run: RunSnapshot, maps: Sequence[AttentionMap], options: DisplayOptions
+) -> tuple[ComparedMap, ...]:
+    """Whole maps of several heads, merged and left out as ``options`` say."""
+    return tuple(
+        ComparedMap((whole.head.layer, whole.head.head), build_map(run, whole, options).content)
+        for whole in maps
+    )
 
 
 def rows_are_written(head: HeadRef, run: RunSnapshot) -> bool:
@@ -118,9 +112,11 @@ def rows_are_written(head: HeadRef, run: RunSnapshot) -> bool:
     return head.kind != "encoder" and run.family == "encoder-decoder"
 
 
-def order_heads(name: str, values: PerHead) -> HeadOrder:
-    """All heads, largest value first, each with its place and value."""
+def order_heads(name: str, values: PerHead, passing: npt.NDArray[np.bool_] | None = None) -> HeadOrder:
+    """All heads, largest value first, each with its place and value; those that pass before the others."""
     places = ranked_heads(values)
+    if passing is not None:
+        places.sort(key=lambda place: not passing[place])
     captions = {(layer, head): f"{layer}·{head} {values[layer, head]:.2f}" for layer, head in places}
     return HeadOrder(f"layer·head by {name}, largest first", tuple(places), captions)
 

@@ -114,7 +114,8 @@ def map_npz(content: MapContent, attention: AttentionMap, caption: str) -> bytes
 
     ``weights`` (query, key) float32; ``query_…`` and ``key_…``: ``pieces``, ``ids``, ``sides`` and
     ``indices``; ``hidden_mass`` (query,) float64; ``kind``, ``layer``, ``head`` (-1 for a summary of
-    many), ``title``; ``caption``, which says what was left out.
+    many), ``heads`` (n, 2) the (layer, head) that a mean of chosen ones is of, ``title``; ``caption``,
+    which says what was left out.
     """
     head = attention.head
     arrays: dict[str, np.ndarray] = {
@@ -123,6 +124,7 @@ def map_npz(content: MapContent, attention: AttentionMap, caption: str) -> bytes
         "kind": np.array(head.kind),
         "layer": np.array(head.layer),
         "head": np.array(head.head if attention.summary == "head" else -1),
+        "heads": np.array(attention.places, dtype=np.int64).reshape(-1, 2),
         "title": np.array(attention.title),
         "caption": np.array(caption),
     }

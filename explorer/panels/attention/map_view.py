@@ -25,7 +25,7 @@ from explorer.panels.widgets.piece_text import plain_tooltip
 from explorer.theme import Theme
 
 DIMMED_OPACITY = 0.4
-_ZOOM_PER_NOTCH = 1.25
+ZOOM_PER_NOTCH = 1.25
 
 
 class MapView(QWidget):
@@ -225,16 +225,16 @@ class MapView(QWidget):
         if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
             self.pan((delta.x() or delta.y()) / 2, 0.0)
         else:
-            self.zoom_at(_ZOOM_PER_NOTCH ** (delta.y() / 120.0), event.position())
+            self.zoom_at(ZOOM_PER_NOTCH ** (delta.y() / 120.0), event.position())
         self._set_hovered(self.hit(event.position().x(), event.position().y()))
         event.accept()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: D102
         middle = QPointF(self.rect().center())
         if event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
-            self.zoom_at(_ZOOM_PER_NOTCH, middle)
+            self.zoom_at(ZOOM_PER_NOTCH, middle)
         elif event.key() == Qt.Key.Key_Minus:
-            self.zoom_at(1 / _ZOOM_PER_NOTCH, middle)
+            self.zoom_at(1 / ZOOM_PER_NOTCH, middle)
         elif event.key() == Qt.Key.Key_0:
             self.reset_zoom()
         else:

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QWidget
 
-from explorer.panels.attention.head_overview import HeadOverview
+from explorer.panels.attention.head_chooser import HeadChooser
 from explorer.theme import Theme
 
 _WIDE_ASPECT = 2.4
@@ -25,7 +25,7 @@ class OverviewSplitter(QSplitter):
     """
 
     def __init__(
-        self, theme: Theme, overview: HeadOverview, map_side: QWidget, parent: QWidget | None = None
+        self, theme: Theme, overview: HeadChooser, map_side: QWidget, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
         self.setObjectName("attention_splitter")

@@ -1,0 +1,42 @@
+"""The line under a map: what rows and columns are, and all that stands between the model's map and it."""
+
+from __future__ import annotations
+
+from explorer.core.records import RunSnapshot
+from explorer.panels.attention.attention_controls import DisplayOptions
+from explorer.panels.attention.map_builder import ROLLOUT_SOURCE, DrawnMap, rows_are_written
+
+
+def caption_of(drawn: DrawnMap, run: RunSnapshot, options: DisplayOptions, *, lines: bool, axes: bool) -> str:
+    """The sentence parts, in reading order.
+
+    Parameters
+    ----------
+    drawn, run, options : DrawnMap, RunSnapshot, DisplayOptions
+        What is on show.
+    lines : bool
+        Whether the tokens stand left and right, as in the line view.
+    axes : bool
+        Whether to say what rows and columns are; a low panel leaves it to the words in the map's corner.
+    """
+    said: list[str] = []
+    if axes:
+        places = ("left", "right") if lines else ("rows", "columns")
+        writes = rows_are_written(drawn.head, run)
+        words = ("token being written", "token read") if writes else ("token that looks", "token looked at")
+        said += [f"{place}: {word}" for place, word in zip(places, words, strict=True)]
+    if drawn.attention.summary == "rollout":
+        said.append(ROLLOUT_SOURCE)
+    if options.words:
+        said.append("subwords merged into words: sum over keys, mean over queries")
+    if options.hide_special or options.hide_first:
+        first = "first word" if options.words else "first token"
+        names = ["special tokens"] * options.hide_special + [first] * options.hide_first
+        said.append(
+            f"{' and '.join(names)} hidden: {drawn.mean_hidden_mass:.1%} of the weight (mean of rows)"
+        )
+        if options.renormalise:
+            said.append("rows scaled to 1")
+    if options.sums and not lines:
+        said.append("grey: sums")
+    return " · ".join(said)
