@@ -2,378 +2,28 @@
 
 The model runs under its fast attention (SDPA). A registered attention function notes what a map is
 made of (queries and keys after rotary, mask, scaling, position bias, soft cap) and hands on to the
-stock function, so that the model's numbers do not change. A head's weights are computed from the
-notes when somebody asks, by the formula that the checkpoint's own eager attention uses.
+stock function, so that the model's numbers do not change. What is made of the notes:
+`explorer.model.attention_notes`.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from explorer.core.records import CellReading
-from explorer.core.selection import AttentionKind, HeadRef
+from explorer.core.selection import AttentionKind
+from explorer.model.attention_notes import Notes, Slot
 from explorer.model.errors import CancelledError
 
 # Not named after SDPA: transformers would then refuse it for models that cap their scores.
 CAPTURING = "explorer_capturing"
-OVERVIEW_CELLS = 64
-
-
-@dataclass(slots=True)
-class _Call:
-    """What one forward pass gave one attention module, but for its queries and keys. Batch is always 1.
-
-    Its ``rows`` queries saw keys ``key_start`` to ``key_end``. ``mask`` and ``bias`` are
-    (1 or H, rows, key_end - key_start), the mask boolean (True: may look) or additive.
-    """
-
-    rows: int
-    key_start: int
-    key_end: int
-    causal: bool
-    mask: torch.Tensor | None
-    bias: torch.Tensor | None
-
-
-class _Rows:
-    """Vectors (H, n, d), a few more with every pass; joined when somebody reads them, and then kept so."""
-
-    __slots__ = ("_parts", "count")
-
-    def __init__(self) -> None:
-        self._parts: list[torch.Tensor] = []
-        self.count = 0
-
-    def add(self, rows: torch.Tensor) -> None:
-        """Add (H, m, d) at the end."""
-        self._parts.append(rows)
-        self.count += rows.shape[1]
-
-    def joined(self) -> torch.Tensor:
-        """All of them; a copy only of what was added since the last time."""
-        if len(self._parts) > 1:
-            self._parts = [torch.cat(self._parts, dim=1)]
-        return self._parts[0]
-
-    def take(self, count: int) -> torch.Tensor:
-        """Remove the last ``count`` and return them."""
-        self.count -= count
-        if self._parts[-1].shape[1] == count:
-            return self._parts.pop()
-        joined = self.joined()
-        self._parts = [joined[:, : self.count]]
-        return joined[:, self.count :]
-
-    @property
-    def parts(self) -> list[torch.Tensor]:
-        """What is held."""
-        return self._parts
-
-
-@dataclass(slots=True)
-class _Layer:
-    """One attention module's notes over a run: every query row, and each key once."""
-
-    scaling: float = 1.0
-    softcap: float | None = None
-    groups: int = 1
-    calls: list[_Call] = field(default_factory=list)
-    queries: _Rows = field(default_factory=_Rows)  # (H, q, d)
-    keys: _Rows = field(default_factory=_Rows)  # (H_kv, k, d)
-    values: torch.Tensor | None = None  # (H_kv, k, d); the encoder's only, the others are in the cache
-
-
-@dataclass(slots=True, eq=False)
-class PassNotes:
-    """The notes of one pass of one query row, taken out of a run's.
-
-    Attributes
-    ----------
-    rows : torch.Tensor
-        (n,) layer after layer, the query and, of self-attention, the key that the pass added.
-    calls : tuple
-        What else each layer noted, in the same order.
-    """
-
-    rows: torch.Tensor
-    calls: tuple[_Call, ...]
-
-
-class Notes(Protocol):
-    """What takes down the attention of a forward pass."""
-
-    def note(
-        self,
-        slot: _Slot,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor | None,
-        scaling: float | None,
-        bias: torch.Tensor | None,
-        softcap: float | None,
-        is_causal: bool,
-    ) -> None:
-        """One attention module's call."""
-
-
-class AttentionNotes:
-    """What one run's attention maps are made of. Lives on the model's device.
-
-    Memory, beside the model's own cache: per layer and token, one query row and one copy of its key
-    (``(H + H_kv) * head_dim`` numbers for self-attention, ``H * head_dim`` for cross-attention,
-    whose keys are shared with the cache), plus the mask and position-bias rows where a family has
-    them. Linear in length but for T5's position bias, whose rows grow with it and which its layers share.
-    """
-
-    def __init__(self) -> None:
-        self._layers: dict[tuple[AttentionKind, int], _Layer] = {}
-
-    def note(
-        self,
-        slot: _Slot,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        mask: torch.Tensor | None,
-        scaling: float | None,
-        bias: torch.Tensor | None,
-        softcap: float | None,
-        is_causal: bool,
-    ) -> None:
-        """Keep what a map is made of: references, and a copy of the keys that a step added."""
-        layer = self._layers.setdefault((slot.kind, slot.layer), _Layer())
-        rows, seen = query.shape[2], key.shape[2]
-        if slot.kind == "cross":
-            if not layer.keys.count:
-                layer.keys.add(key[0])
-        elif rows == seen:
-            layer.keys.add(_own(key[0]))
-        else:
-            # A view would keep the whole concatenated cache of this step alive.
-            layer.keys.add(key[0, :, seen - rows :].clone())
-        if slot.kind == "encoder":
-            layer.values = _own(value[0])
-        total = layer.keys.count
-        layer.scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-        layer.softcap = softcap
-        layer.groups = query.shape[1] // key.shape[1]
-        layer.queries.add(_own(query[0]))
-        layer.calls.append(
-            _Call(
-                rows=rows,
-                key_start=total - seen,
-                key_end=total,
-                causal=is_causal and mask is None and rows > 1,
-                mask=None if mask is None else mask[0, ..., -rows:, :seen],
-                bias=None if bias is None else bias[0, ..., -rows:, :seen],
-            )
-        )
-
-    # -- passes of the decoder ------------------------------------------------------------------
-
-    def _stepped(self) -> list[tuple[AttentionKind, _Layer]]:
-        """The layers that note every pass of the decoder, in a fixed order."""
-        return [(kind, layer) for (kind, _), layer in sorted(self._layers.items()) if kind != "encoder"]
-
-    @property
-    def passes(self) -> int:
-        """Passes of the decoder that every layer has noted; fewer than some have where one broke off."""
-        return min((len(layer.calls) for _, layer in self._stepped()), default=0)
-
-    def shorten(self, to: int) -> None:
-        """Forget what came after the first ``to`` passes, as when the next one broke off half-way."""
-        if to == 0:
-            self._layers = {place: layer for place, layer in self._layers.items() if place[0] == "encoder"}
-        for kind, layer in self._stepped():
-            for call in reversed(layer.calls[to:]):
-                layer.queries.take(call.rows)
-                if kind == "decoder":
-                    layer.keys.take(call.rows)
-            del layer.calls[to:]
-
-    def take_back(self, count: int) -> list[PassNotes]:
-        """Take the last ``count`` passes out, oldest first; each read one token.
-
-        What is left shows the run as it was before them; `put_back` undoes it.
-        """
-        flat: list[torch.Tensor] = []
-        calls: list[list[_Call]] = []
-        for kind, layer in self._stepped():
-            for rows in (layer.queries, layer.keys) if kind == "decoder" else (layer.queries,):
-                flat.append(rows.take(count).transpose(0, 1).flatten(1))  # (count, H * d)
-            calls.append(layer.calls[-count:])
-            del layer.calls[-count:]
-        rows_by_pass = torch.cat(flat, dim=1)
-        return [
-            PassNotes(rows_by_pass[i].clone(), tuple(of_layer[i] for of_layer in calls)) for i in range(count)
-        ]
-
-    def put_back(self, passes: list[PassNotes]) -> None:
-        """Add passes at the end, as they were noted."""
-        flat = torch.stack([noted.rows for noted in passes])  # (count, n)
-        start = 0
-        for index, (kind, layer) in enumerate(self._stepped()):
-            for rows in (layer.queries, layer.keys) if kind == "decoder" else (layer.queries,):
-                like = rows.parts[0]  # (H, q, d)
-                end = start + like.shape[0] * like.shape[2]
-                part = flat[:, start:end].reshape(-1, like.shape[0], like.shape[2]).transpose(0, 1)
-                rows.add(part.to(like.dtype))
-                start = end
-            layer.calls += [noted.calls[index] for noted in passes]
-
-    def weights(self, kind: AttentionKind, layer: int, heads: slice, rows: int | None = None) -> torch.Tensor:
-        """Attention weights (heads, query, key) in float32, on the model's device.
-
-        ``softmax(query @ key.T * scaling + position bias, soft-capped, masked)``, as the checkpoint's
-        eager attention computes it (Vaswani et al., 2017; T5: Raffel et al., 2020, unscaled with
-        bias; soft cap: Gemma 2). O(heads * query * key * head_dim) time, three times the result in
-        memory.
-
-        Parameters
-        ----------
-        kind, layer : AttentionKind, int
-            Which attention; the layer counts from 0.
-        heads : slice
-            Which query heads.
-        rows : int or None
-            Only the first so many query rows.
-        """
-        return torch.softmax(self._scores(self._layers[kind, layer], heads, rows), dim=-1)
-
-    def _scores(self, noted: _Layer, heads: slice, rows: int | None) -> torch.Tensor:
-        """Scores (heads, query, key) before the softmax, -inf where a query may not look."""
-        query = noted.queries.joined()[heads, :rows].float()  # (h, q, d)
-        key = noted.keys.joined()[None]  # (1, H_kv, k, d)
-        key = repeat_kv(key, noted.groups)[0, heads].float()  # (h, k, d)
-        scores = query @ key.transpose(1, 2) * noted.scaling  # (h, q, k)
-        if any(call.bias is not None for call in noted.calls):
-            self._add(scores, noted.calls, heads, "bias")
-        if noted.softcap is not None:
-            scores = torch.tanh(scores / noted.softcap) * noted.softcap
-        if any(call.mask is not None for call in noted.calls):
-            self._add(scores, noted.calls, heads, "mask")
-        visible = self._visible(noted.calls, scores)
-        if not bool(visible.all()):
-            # Added once for all heads: filling each head's scores takes several times as long.
-            scores += torch.zeros_like(scores[0]).masked_fill_(~visible, float("-inf"))
-        return scores
-
-    @staticmethod
-    def _add(scores: torch.Tensor, calls: list[_Call], heads: slice, what: str) -> None:
-        """Add each call's bias or mask to its block of rows, in place."""
-        first = 0
-        for call in calls:
-            last = min(first + call.rows, scores.shape[1])
-            term = getattr(call, what)
-            if term is not None and last > first:
-                term = term if term.shape[0] == 1 else term[heads]
-                block = scores[:, first:last, call.key_start : call.key_end]
-                if term.dtype == torch.bool:
-                    block.masked_fill_(~term[:, : last - first], float("-inf"))
-                else:
-                    block += term[:, : last - first]
-            first = last
-
-    @staticmethod
-    def _visible(calls: list[_Call], scores: torch.Tensor) -> torch.Tensor:
-        """(query, key) bool: keys that existed when the row was computed and that causality allows."""
-        starts: list[int] = []
-        ends: list[int] = []
-        for call in calls:
-            starts.extend([call.key_start] * call.rows)
-            ends.extend(
-                range(call.key_end - call.rows + 1, call.key_end + 1)
-                if call.causal
-                else [call.key_end] * call.rows
-            )
-        rows = scores.shape[1]
-        columns = torch.arange(scores.shape[2], device=scores.device)
-        start = torch.tensor(starts[:rows], device=scores.device)[:, None]
-        end = torch.tensor(ends[:rows], device=scores.device)[:, None]
-        return (columns >= start) & (columns < end)
-
-    def cell(
-        self, head: HeadRef, row: int, column: int, key_count: int, cached_values: torch.Tensor | None
-    ) -> CellReading:
-        """How the weight at (row, column) of one head came about; O(row * keys * head_dim).
-
-        Parameters
-        ----------
-        head, row, column : HeadRef, int, int
-            Which weight.
-        key_count : int
-            Columns of the map on show.
-        cached_values : torch.Tensor or None
-            (H_kv, keys, d) from the model's cache; None takes the encoder's own.
-        """
-        noted = self._layers[head.kind, head.layer]
-        group = head.head // noted.groups
-        query = noted.queries.joined()[head.head, row].float()  # (d,)
-        keys = noted.keys.joined()[group, :key_count].float()  # (k, d)
-        values = noted.values if cached_values is None else cached_values
-        assert values is not None
-        values = values[group, :key_count].float()
-        scores = self._scores(noted, slice(head.head, head.head + 1), row + 1)[0, row, :key_count]
-        weights = torch.softmax(scores, dim=-1)
-        bias = torch.zeros(1, row + 1, noted.keys.count, device=keys.device)
-        self._add(bias, noted.calls, slice(head.head, head.head + 1), "bias")
-        return CellReading(
-            head=head,
-            row=row,
-            column=column,
-            query=query.cpu().numpy(),
-            key=keys[column].cpu().numpy(),
-            raw_score=float(query @ keys[column]),
-            scaling=noted.scaling,
-            bias=float(bias[0, row, column]),
-            softcap=noted.softcap,
-            masked=bool(scores[column] <= torch.finfo(torch.float32).min / 2),
-            row_scores=scores.cpu().numpy(),
-            row_weights=weights.cpu().numpy(),
-            values=values.cpu().numpy(),
-            output=(weights @ values).cpu().numpy(),
-        )
-
-    def resident_bytes(self) -> int:
-        """Bytes that the notes keep alive beyond the model's own cache (shared references counted too)."""
-        tensors: list[torch.Tensor] = []
-        for layer in self._layers.values():
-            tensors += layer.queries.parts + layer.keys.parts
-            tensors += [t for call in layer.calls for t in (call.mask, call.bias) if t is not None]
-        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
-        return sum(storages.values())
-
-
-def _own(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor, copied where it is part of a larger one (e.g. of query, key and value in one)."""
-    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
-
-
-def pool(weights: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """The largest weights of (heads, query, key) in ``rows`` x ``columns`` windows.
-
-    The windows are those of ``torch.nn.functional.adaptive_max_pool2d``, which on the CPU takes several
-    times as long. O(heads * query * key).
-    """
-    for axis, count in ((1, rows), (2, columns)):
-        size = weights.shape[axis]
-        cells = torch.arange(count, device=weights.device)
-        first, last = cells * size // count, -(-(cells + 1) * size // count) - 1
-        pooled = weights.index_select(axis, first)
-        for offset in range(1, int((last - first).max()) + 1):
-            further = weights.index_select(axis, torch.minimum(first + offset, last))
-            pooled = torch.maximum(pooled, further)
-        weights = pooled
-    return weights
 
 
 class AttentionRecorder:
@@ -385,23 +35,21 @@ class AttentionRecorder:
     def __init__(self, model: torch.nn.Module, encoder_only: bool, has_encoder: bool) -> None:
         self.notes: Notes | None = None
         self.cancel = threading.Event()
-        self.kinds: dict[AttentionKind, dict[int, int]] = {}
         for name, module in model.named_modules():
             kind = _kind(name, encoder_only, has_encoder)
             layer = next((int(part) for part in name.split(".") if part.isdigit()), None)
             if layer is not None:
-                _SLOTS[module] = _Slot(kind, layer, weakref.ref(self))
+                _PLACES[module] = _Place(Slot(kind, layer), weakref.ref(self))
 
 
 @dataclass(frozen=True, slots=True)
-class _Slot:
-    kind: AttentionKind
-    layer: int
+class _Place:
+    slot: Slot
     recorder: weakref.ref[AttentionRecorder]
 
 
 # The attention function is global to transformers, and is told only which module called it.
-_SLOTS: weakref.WeakKeyDictionary[torch.nn.Module, _Slot] = weakref.WeakKeyDictionary()
+_PLACES: weakref.WeakKeyDictionary[torch.nn.Module, _Place] = weakref.WeakKeyDictionary()
 
 
 def _kind(name: str, encoder_only: bool, has_encoder: bool) -> AttentionKind:
@@ -425,16 +73,16 @@ def _capturing_attention(
     position_bias: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    slot = _SLOTS.get(module)
-    recorder = None if slot is None else slot.recorder()
+    place = _PLACES.get(module)
+    recorder = None if place is None else place.recorder()
     softcap = kwargs.pop("softcap", None)
-    if slot is not None and recorder is not None:
+    if place is not None and recorder is not None:
         if recorder.cancel.is_set():
             raise CancelledError
         if recorder.notes is not None:
             causal = bool(getattr(module, "is_causal", True) if is_causal is None else is_causal)
             recorder.notes.note(
-                slot, query, key, value, attention_mask, scaling, position_bias, softcap, causal
+                place.slot, query, key, value, attention_mask, scaling, position_bias, softcap, causal
             )
     if softcap is not None:
         return _soft_capped_attention(module, query, key, value, attention_mask, scaling, softcap), None

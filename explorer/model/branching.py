@@ -11,7 +11,7 @@ import torch
 
 from explorer.core.branches import ROOT, Node, RunTree
 from explorer.core.records import StepRecord
-from explorer.model.attention import PassNotes
+from explorer.model.attention_notes import PassNotes
 
 
 @dataclass(slots=True, eq=False)

@@ -12,7 +12,7 @@ from explorer.core.branches import ROOT
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import HeadRef
 from explorer.core.tokens import TokenizedText
-from explorer.model.attention import AttentionNotes
+from explorer.model.attention_notes import AttentionNotes
 from explorer.model.branching import Reading
 from explorer.model.run import Run
 

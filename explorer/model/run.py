@@ -28,7 +28,7 @@ from explorer.core.branches import RunTree
 from explorer.core.records import RunSnapshot, StepRecord
 from explorer.core.sampling import RankedLogits, SamplingParams
 from explorer.core.tokens import Token, TokenizedText
-from explorer.model.attention import AttentionNotes, Notes
+from explorer.model.attention_notes import AttentionNotes, Notes
 from explorer.model.branching import Branches, Reading
 from explorer.model.errors import RunFinishedError, TextError
 from explorer.model.run_attention import ReadableRun

@@ -16,7 +16,7 @@ from explorer.core.head_measures import Flags, Measure, PerHead, head_measures, 
 from explorer.core.records import AttentionMap, AttentionOverview, CellReading, RunSnapshot
 from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, Place
 from explorer.core.tokens import TokenizedText
-from explorer.model.attention import OVERVIEW_CELLS, AttentionNotes, pool
+from explorer.model.attention_notes import OVERVIEW_CELLS, AttentionNotes, pool
 
 if TYPE_CHECKING:
     from explorer.model.language_model import LanguageModel

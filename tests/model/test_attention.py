@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import explorer
 from explorer.core.selection import AttentionKind, HeadRef, TokenRef
-from explorer.model.attention import pool
+from explorer.model.attention_notes import pool
 from explorer.model.language_model import LanguageModel
 from tests.model.checkpoints import DECODER_ONLY, ENCODER_DECODERS, TEXT
 from tests.model.test_generation import SENTENCE, reference
