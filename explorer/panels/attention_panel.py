@@ -90,7 +90,6 @@ class AttentionPanel(Panel):
         self.controls.together_chosen.connect(state.set_summary)
         self.controls.order_chosen.connect(self.chooser.set_order)
         self.controls.filter_toggled.connect(self.chooser.set_filtering)
-        self.chooser.filter_bar.close_requested.connect(self.controls.filter_button.click)
         self.chooser.changed.connect(self._on_chooser_changed)
         self.controls.options_changed.connect(self._on_options_changed)
         self.controls.view_chosen.connect(self._on_view_chosen)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtGui import QAction, QActionGroup
+from PySide6.QtGui import QAction, QActionGroup, QFontMetrics
 from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
 from explorer.colormaps import TRANSFORMS, Transform
@@ -203,8 +203,15 @@ class AttentionControls(QWidget):
         pad = self.theme.space(1)
         for box in (self.layer_box, self.head_box):
             box.update_theme()
-        for button in (self.display_button, self.filter_button):
-            button.setStyleSheet(f"QPushButton {{ padding: {round(pad * 0.55)}px {round(pad * 1.1)}px; }}")
+        # A chosen button is bold, and Qt measures it as if it were not.
+        measure = QFontMetrics(self.theme.prose("body", bold=True)).horizontalAdvance
+        for button, least in (
+            (self.display_button, 0),
+            (self.filter_button, measure(self.filter_button.text()) + 2),
+        ):
+            button.setStyleSheet(
+                f"QPushButton {{ padding: {round(pad * 0.55)}px {round(pad * 1.1)}px; min-width: {least}px; }}"
+            )
         self._layout.setSpacing(pad)
         self.updateGeometry()
 

@@ -84,10 +84,9 @@ class HeadChooser(QWidget):
             return {}
         return overview.measures
 
-    def natural_height(self, width: int) -> int:
-        """The height at which thumbnails are a little wider than high."""
-        bar = self.filter_bar.heightForWidth(width) + self._layout.spacing() if self.filtering else 0
-        return self.overview.natural_height(width) + bar
+    def bar_height(self, width: int) -> int:
+        """What the filter takes of the height."""
+        return self.filter_bar.heightForWidth(width) + self._layout.spacing() if self.filtering else 0
 
     def update_theme(self) -> None:
         """Colours or sizes changed."""

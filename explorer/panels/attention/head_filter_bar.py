@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QFontMetrics
+from PySide6.QtGui import QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QSlider, QWidget
 
 from explorer.core.head_measures import MEASURES, HeadFilter, Measure, PerHead, measure_named
@@ -27,13 +27,10 @@ class HeadFilterBar(QWidget):
         A person set another measure, relation or number; `filter` has it.
     mark_requested
         A person wants the heads that pass put together.
-    close_requested
-        A person is done with filtering.
     """
 
     filter_changed = Signal()
     mark_requested = Signal()
-    close_requested = Signal()
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -61,13 +58,10 @@ class HeadFilterBar(QWidget):
         self.count = QLabel(self)
         self.count.setObjectName("head_filter_count")
         self.count.setTextFormat(Qt.TextFormat.PlainText)
-        self.mark_button = QPushButton("mean of these", self)
+        self.count.setToolTip("How many of all heads pass; the others are pale.")
+        self.mark_button = QPushButton("mean", self)
         self.mark_button.setObjectName("head_filter_mark")
         self.mark_button.setToolTip("Mark the heads that pass and draw the mean of their maps.")
-        self.close_button = QPushButton("×", self)
-        self.close_button.setObjectName("head_filter_close")
-        self.close_button.setAccessibleName("Do not filter heads")
-        self.close_button.setToolTip("Do not filter heads.")
         self._layout = WrappingLayout(self, spacing=theme.space(1))
         for widget in (
             self.measure_box,
@@ -76,7 +70,6 @@ class HeadFilterBar(QWidget):
             self.entry,
             self.count,
             self.mark_button,
-            self.close_button,
         ):
             self._layout.addWidget(widget)
         self.measure_box.textActivated.connect(self._on_measure_chosen)
@@ -84,7 +77,6 @@ class HeadFilterBar(QWidget):
         self.slider.valueChanged.connect(self._on_slider_moved)
         self.entry.editingFinished.connect(self._on_entry_finished)
         self.mark_button.clicked.connect(self.mark_requested)
-        self.close_button.clicked.connect(self.close_requested)
         self.update_theme()
 
     @property
@@ -113,13 +105,24 @@ class HeadFilterBar(QWidget):
     def update_theme(self) -> None:
         """Colours or sizes changed."""
         pad, metrics = self.theme.space(1), QFontMetrics(self.theme.mono())
-        self.slider.setFixedWidth(self.theme.space(14))
         self.slider.setMinimumHeight(self.theme.space(3.4))
-        self.entry.setFixedWidth(metrics.horizontalAdvance("0.00000") + self.theme.space(2))
-        for button in (self.relation_button, self.mark_button, self.close_button):
+        self.entry.setFixedWidth(metrics.horizontalAdvance("0.0000") + self.theme.space(2.5))
+        for button in (self.relation_button, self.mark_button):
             button.setStyleSheet(f"QPushButton {{ padding: {round(pad * 0.4)}px {round(pad * 0.9)}px; }}")
         self.measure_box.setStyleSheet(f"QComboBox {{ padding: {round(pad * 0.4)}px {round(pad * 0.6)}px; }}")
         self._layout.setSpacing(pad)
+        self._give_room_to_the_slider()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
+        super().resizeEvent(event)
+        self._give_room_to_the_slider()
+
+    def _give_room_to_the_slider(self) -> None:
+        """What the others leave of one line; where that is too little, the line is broken."""
+        others = (self.measure_box, self.relation_button, self.entry, self.count, self.mark_button)
+        taken = sum(widget.sizeHint().width() + self._layout.spacing() for widget in others)
+        least, most = self.theme.space(5), self.theme.space(30)
+        self.slider.setFixedWidth(min(max(self.width() - taken - 1, least), most))
         self.updateGeometry()
 
     def _update(self) -> None:
@@ -155,12 +158,12 @@ class HeadFilterBar(QWidget):
         )
         count = int(passing.sum())
         self.mark_button.setEnabled(count > 1)
-        self._say(f"{unit + ' · ' if unit else ''}{count} of {passing.size} heads")
+        self._say(f"{unit + ' · ' if unit else ''}{count} of {passing.size}")
 
     def _say(self, text: str) -> None:
         if text != self.count.text():
             self.count.setText(text)
-            self.updateGeometry()
+            self._give_room_to_the_slider()
 
     def _set(self, chosen: HeadFilter) -> None:
         if chosen != self._filter:

@@ -33,6 +33,7 @@ from explorer.theme import Theme
 
 _FEWEST_CELL_PIXELS = 7
 _HIGHEST_ASPECT = 1.6
+_SMALL_PIXELS = 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,11 +217,13 @@ class HeadOverview(QWidget):
             if self._hovered is not None and self._hovered != self._opened:
                 painter.setPen(QPen(self.theme.color("text"), 1.5))
                 painter.drawRect(self.cell_rect(*self._hovered))
+            small = min(self.cell_rect(0, 0).width(), self.cell_rect(0, 0).height()) < _SMALL_PIXELS
+            frame = QPen(self.theme.color("selection"), 1.5 if small else 3.0)
             for place in filter(self._is_inside, self._marked):
-                painter.setPen(QPen(self.theme.color("selection"), 3.0))
+                painter.setPen(frame)
                 painter.drawRect(self.cell_rect(*place))
             if self._opened is not None and self._is_inside(self._opened):
-                painter.setPen(QPen(self.theme.color("selection"), 3.0))
+                painter.setPen(frame)
                 painter.drawRect(self.cell_rect(*self._opened))
                 if self.hasFocus():
                     painter.setPen(QPen(self.theme.color("accent"), 1.0))
@@ -404,8 +407,8 @@ class HeadOverview(QWidget):
         title = metrics.elidedText(order.title, Qt.TextElideMode.ElideRight, self.width())
         painter.drawText(QRectF(0, 0, self.width(), line), Qt.AlignmentFlag.AlignVCenter, title)
         if self._caption_room():
-            painter.setPen(self.theme.color("text"))
             for place, caption in order.captions.items():
+                painter.setPen(self.theme.color("text" if self.passes(place) else "faint"))
                 rect = self.cell_rect(*place)
                 tag = QRectF(rect.left(), rect.bottom() - line, rect.width(), line)
                 painter.drawText(tag, Qt.AlignmentFlag.AlignCenter, caption)

@@ -25,22 +25,22 @@ class OverviewSplitter(QSplitter):
     """
 
     def __init__(
-        self, theme: Theme, overview: HeadChooser, map_side: QWidget, parent: QWidget | None = None
+        self, theme: Theme, chooser: HeadChooser, map_side: QWidget, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
         self.setObjectName("attention_splitter")
         self.theme = theme
-        self._overview = overview
+        self._chooser = chooser
         self._share: float | None = None
         self.setChildrenCollapsible(False)
-        self.addWidget(overview)
+        self.addWidget(chooser)
         self.addWidget(map_side)
         self.splitterMoved.connect(self._on_moved)
 
     def arrange(self) -> None:
         """Divide the room anew."""
         low = self.height() < self.theme.space(_LOW_STEPS)
-        self._overview.setVisible(not low or self.width() > self.theme.space(_NARROW_STEPS))
+        self._chooser.setVisible(not low or self.width() > self.theme.space(_NARROW_STEPS))
         wide = low or self.width() > _WIDE_ASPECT * self.height()
         orientation = Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical
         if self.orientation() != orientation:
@@ -53,7 +53,9 @@ class OverviewSplitter(QSplitter):
         elif wide:
             wanted = round(room * _SHARE)
         else:
-            wanted = min(self._overview.natural_height(self.width()), round(room * _SHARE))
+            bar = self._chooser.bar_height(self.width())
+            natural = self._chooser.overview.natural_height(self.width())
+            wanted = bar + min(natural, round((room - bar) * _SHARE))
         self.setSizes([wanted, max(1, room - wanted)])
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
