@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from explorer import __version__
+from explorer.core.secrets import scrub
 
 DESCRIPTION = "Watch a real transformer work. Without a command: the window."
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = command.run(arguments)
     except (ValueError, OSError) as error:
         # What a person did wrong; anything else is our fault and shows its traceback.
-        sys.stderr.write(f"explorer: {error}\n")
+        sys.stderr.write(f"explorer: {scrub(str(error))}\n")
         return 2
     assert isinstance(status, int)
     return status
@@ -85,13 +86,20 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="M", help="bundled name, local folder, or hub id (default: fr-en)")
     parser.add_argument("--text", metavar="T", help="what the model reads")
     parser.add_argument(
-        "--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: the fastest there is)"
+        "--device",
+        metavar="D",
+        help="cpu, cuda, cuda:1, mps, or auto for several together (default: the fastest there is)",
     )
     parser.add_argument(
         "--dtype",
         default="auto",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        choices=("auto", "float32", "bfloat16", "float16", "int8", "int4"),
         help="numbers that the weights are held in (%(default)s)",
+    )
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="read weights from pytorch_model.bin too, which can run code; for sources you trust",
     )
 
 

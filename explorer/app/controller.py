@@ -47,11 +47,14 @@ class ModelOptions:
         ``auto``, ``float32``, ``bfloat16`` or ``float16``.
     threads : int
         CPU threads for the model.
+    allow_pickle : bool
+        Whether weights may be read from pickles.
     """
 
     device: str | None = None
     dtype: str = "auto"
     threads: int = 1
+    allow_pickle: bool = False
 
 
 class Controller(QObject):
@@ -130,7 +133,7 @@ class Controller(QObject):
         self._finishing = False
         self._loading = True
         options = self._options
-        request = LoadRequest(name, options.device, options.dtype, options.threads)
+        request = LoadRequest(name, options.device, options.dtype, options.threads, options.allow_pickle)
         self._worker.submit(
             Task(
                 lambda engine, task: engine.load(request, task),

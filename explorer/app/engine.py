@@ -51,6 +51,7 @@ class LoadRequest:
     device: str | None = None
     dtype: str = "auto"
     threads: int = 1
+    allow_pickle: bool = False
 
 
 class Engine:
@@ -70,7 +71,12 @@ class Engine:
 
         torch.set_num_threads(request.threads)
         task.report(f"Loading {request.name} …")
-        lm = language_model.load(request.name, device=request.device, dtype=request.dtype)
+        lm = language_model.load(
+            request.name,
+            device=request.device,
+            dtype=request.dtype,
+            allow_pickle=request.allow_pickle,
+        )
         self._lm = lm
         self._run = None
         return lm.info

@@ -11,6 +11,7 @@ from importlib import metadata
 from types import TracebackType
 
 from explorer.app.state import Notice
+from explorer.core.secrets import scrub
 
 _REPORTED_PACKAGES = ("PySide6-Essentials", "pyqtgraph", "torch", "transformers", "numpy")
 
@@ -25,19 +26,20 @@ def describe(error: BaseException) -> Notice:
         )
         return Notice(text, report)
     if type(error).__module__.startswith("explorer.") or isinstance(error, ValueError):
-        return Notice(str(error), report)
-    return Notice(f"Something went wrong inside the program ({type(error).__name__}: {error}).", report)
+        return Notice(scrub(str(error)), report)
+    text = scrub(f"Something went wrong inside the program ({type(error).__name__}: {error}).")
+    return Notice(text, report)
 
 
 def report_of(error: BaseException) -> str:
-    """Versions and traceback, as text to send on. Holds no text that was typed."""
+    """Versions and traceback, as text to send on. Holds no text that was typed, and no access token."""
     lines = [f"Python {platform.python_version()} on {platform.platform()}"]
     for package in _REPORTED_PACKAGES:
         try:
             lines.append(f"{package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:
             lines.append(f"{package} is not installed")
-    return "\n".join(lines) + "\n\n" + "".join(traceback.format_exception(error))
+    return scrub("\n".join(lines) + "\n\n" + "".join(traceback.format_exception(error)))
 
 
 def install_hooks(show: Callable[[Notice], None]) -> None:
@@ -47,7 +49,7 @@ def install_hooks(show: Callable[[Notice], None]) -> None:
     """
 
     def on_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        sys.__excepthook__(kind, error, trace)
+        sys.stderr.write(scrub("".join(traceback.format_exception(kind, error, trace))))
         if not issubclass(kind, KeyboardInterrupt):
             show(describe(error))
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import platformdirs
 
+from explorer.core.secrets import scrub
+
 RECENT_MODELS = 8
 
 
@@ -77,7 +79,9 @@ class Settings:
         write_atomically(path, json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False).encode())
 
     def remember_model(self, name: str) -> None:
-        """Put ``name`` first among the recent models."""
+        """Put ``name`` first among the recent models; what holds an access token is not written down."""
+        if scrub(name) != name:
+            return
         self.recent_models = [name, *(other for other in self.recent_models if other != name)][:RECENT_MODELS]
 
     def thread_count(self) -> int:

@@ -35,7 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
     text, params = options.text(arguments), options.sampling_params(arguments)
     folder = writable_folder(Path(arguments.out))
     lm = explorer.load(
-        arguments.model or options.DEFAULT_MODEL, device=arguments.device, dtype=arguments.dtype
+        arguments.model or options.DEFAULT_MODEL,
+        device=arguments.device,
+        dtype=arguments.dtype,
+        allow_pickle=arguments.allow_pickle,
     )
     traced = lm.generate(text, params).finish(arguments.max_new_tokens)
     write_atomically(folder / "run.json", json.dumps(as_json(traced), indent=1, ensure_ascii=False).encode())

@@ -113,6 +113,9 @@ def build(
     scale = classroom_scale(height) if arguments.classroom else settings.scale
     theme = Theme(app, scheme=cast(SchemeChoice, scheme), scale=scale)
     state = AppState()
-    controller = Controller(state, ModelOptions(arguments.device, arguments.dtype, settings.thread_count()))
+    model_options = ModelOptions(
+        arguments.device, arguments.dtype, settings.thread_count(), arguments.allow_pickle
+    )
+    controller = Controller(state, model_options)
     window = MainWindow(state, controller, theme, settings, path, bundled_models())
     return Parts(state, controller, theme, window)

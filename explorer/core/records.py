@@ -46,12 +46,15 @@ class ModelInfo:
         Rows of the input-embedding matrix.
     hidden_size : int
         Width of the embeddings.
-    layers, heads : dict
-        By attention kind, for the kinds that the model has.
+    layers, heads, key_heads : dict
+        By attention kind, for the kinds that the model has; there are fewer key heads than heads where
+        queries share them (grouped-query attention).
     context_length : int or None
         Most source tokens that the model reads; None where the architecture sets no limit.
     notes : tuple of str
         What a person should know of how it was loaded, one sentence each.
+    placement : dict
+        Bytes of weights and buffers by device; more than one entry where the layers are spread.
     """
 
     name: str
@@ -68,6 +71,8 @@ class ModelInfo:
     heads: dict[AttentionKind, int]
     context_length: int | None
     notes: tuple[str, ...] = ()
+    key_heads: dict[AttentionKind, int] = field(default_factory=dict)
+    placement: dict[str, int] = field(default_factory=dict)
 
     @property
     def attention_kinds(self) -> tuple[AttentionKind, ...]:

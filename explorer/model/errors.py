@@ -7,6 +7,26 @@ class ModelError(ValueError):
     """A checkpoint that cannot be loaded or run; the message says what is wrong and what to do."""
 
 
+class DoesNotFitError(ModelError):
+    """A model that needs more memory than its device has free.
+
+    Attributes
+    ----------
+    needed_bytes, free_bytes : int
+        What the weights need, and what was free when they were to be loaded.
+    device : str
+        Where they were to go.
+    """
+
+    def __init__(self, name: str, device: str, needed_bytes: int, free_bytes: int) -> None:
+        self.device, self.needed_bytes, self.free_bytes = device, needed_bytes, free_bytes
+        elsewhere = "" if device == "cpu" else "the CPU, "
+        super().__init__(
+            f"The model {name} needs {in_gigabytes(needed_bytes)} but {device} has "
+            f"{in_gigabytes(free_bytes)} free: try a smaller dtype, {elsewhere}or another model."
+        )
+
+
 class TextError(ValueError):
     """A text that the model cannot run on; the message says why."""
 
@@ -19,7 +39,15 @@ class CancelledError(Exception):
     """Work was given up because nobody wants its result any more."""
 
 
+def in_gigabytes(count: int) -> str:
+    """Bytes as a person reads them, e.g. ``1.3 GB``."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's own words, for the end of a sentence."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    # Validators put a heading over what they have to say.
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from explorer.core.secrets import is_token
 from explorer.model.errors import ModelError, first_line
 from explorer.resources import bundled_models, resources_folder
 
@@ -13,7 +14,7 @@ _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.spm", "*.txt", "*.jinja"]
 _HUB_TIMEOUT_SECONDS = 10
 
 
-def resolve(name_or_path: str) -> Path:
+def resolve(name_or_path: str, *, allow_pickle: bool = False) -> Path:
     """The folder that ``name_or_path`` stands for; downloads a hub id that is not cached yet.
 
     Raises
@@ -26,11 +27,13 @@ def resolve(name_or_path: str) -> Path:
         return resources_folder() / "models" / name
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ModelError(f"The folder {folder} holds no model: it has no config.json.")
         return folder
     if folder.is_file():
         raise ModelError(f"{folder} is a file; give the folder that holds the model's config.json.")
+    if is_token(name):
+        raise ModelError(
+            "That is an access token, not a model's name; the hub takes it from HF_TOKEN or `hf auth login`."
+        )
     if not _HUB_ID.fullmatch(name):
         raise ModelError(
             f"There is no folder {name!r}, and it is no model name; bundled: {', '.join(bundled_models())}."

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from explorer.core.tokens import Token, TokenizedText
+from explorer.model.errors import TextError, first_line
 
 
 class TextTokenizer:
@@ -26,7 +27,8 @@ class TextTokenizer:
         self.tokenizer = tokenizer
         self.context_length = context_length
         self.vocabulary_size = vocabulary_size
-        self.special_ids = frozenset(int(i) for i in tokenizer.all_special_ids)
+        # A special token may have no row (Gemma 3's for a picture); nothing can be looked up for it.
+        self.special_ids = frozenset(int(i) for i in tokenizer.all_special_ids if int(i) < vocabulary_size)
 
     @property
     def mask_id(self) -> int | None:
@@ -42,15 +44,21 @@ class TextTokenizer:
     @cached_property
     def pieces(self) -> tuple[str, ...]:
         """(V,) piece of every token ID. O(V), made on first use."""
-        known = min(len(self.tokenizer), self.vocabulary_size)
-        pieces = self.tokenizer.convert_ids_to_tokens(list(range(known)))
-        named = [f"<unused {i}>" if piece is None else str(piece) for i, piece in enumerate(pieces)]
-        return (*named, *(f"<unused {i}>" for i in range(known, self.vocabulary_size)))
+        names: list[str | None] = [None] * self.vocabulary_size
+        for piece, token_id in self.tokenizer.get_vocab().items():
+            if 0 <= token_id < self.vocabulary_size:
+                names[token_id] = str(piece)
+        # M2M100's languages are ids beyond its vocabulary, which only it can name.
+        for token_id, piece in getattr(self.tokenizer, "id_to_lang_token", {}).items():
+            if 0 <= token_id < self.vocabulary_size:
+                names[token_id] = str(piece)
+        return tuple(f"<unused {i}>" if name is None else name for i, name in enumerate(names))
 
     def token(self, token_id: int) -> Token:
         """The token of an ID that stands in no text."""
         piece = self.pieces[token_id]
-        text = str(self.tokenizer.decode([token_id], skip_special_tokens=False))
+        unused = piece == f"<unused {token_id}>"
+        text = "" if unused else str(self.tokenizer.decode([token_id], skip_special_tokens=False))
         return Token(token_id, piece, text, None, token_id in self.special_ids)
 
     def encode(self, text: str) -> TokenizedText:
@@ -59,8 +67,17 @@ class TextTokenizer:
         Spans are the tokenizer's own offsets. A tokenizer without offsets (SentencePiece in Python)
         gets them by finding each piece in the text, in order; where one cannot be found, its span is
         None rather than a guess.
+
+        Raises
+        ------
+        TextError
+            A token of the text has no row in the embedding matrix, or the tokenizer fails on it.
         """
         ids, spans = self._ids_and_spans(text)
+        beyond = next((token_id for token_id in ids if token_id >= self.vocabulary_size), None)
+        if beyond is not None:
+            piece = self.tokenizer.convert_ids_to_tokens(beyond)
+            raise TextError(f"The model has no vector for the token {piece}; leave it out of the text.")
         limit = self.context_length
         if limit is None or len(ids) <= limit:
             return TokenizedText(text, self._tokens(ids, spans))
@@ -87,14 +104,17 @@ class TextTokenizer:
         self, text: str, limit: int | None = None
     ) -> tuple[list[int], list[tuple[int, int] | None]]:
         fast = bool(self.tokenizer.is_fast)
-        encoded = self.tokenizer(
-            text,
-            truncation=limit is not None,
-            max_length=limit,
-            return_offsets_mapping=fast,
-            return_special_tokens_mask=True,
-            verbose=False,
-        )
+        try:
+            encoded = self.tokenizer(
+                text,
+                truncation=limit is not None,
+                max_length=limit,
+                return_offsets_mapping=fast,
+                return_special_tokens_mask=True,
+                verbose=False,
+            )
+        except Exception as error:  # the tokenizers of Rust raise bare Exception
+            raise TextError(f"The model's tokenizer cannot read this text: {first_line(error)}.") from error
         ids = [int(i) for i in encoded["input_ids"]]
         if not fast:
             return ids, self._found_spans(text, ids)

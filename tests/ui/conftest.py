@@ -25,7 +25,9 @@ def open_window(qapp: QApplication, qtbot: QtBot, settings_path: Path) -> Iterat
     opened: list[Parts] = []
 
     def open_it(*, load: bool = True, text: str = "J'aime l'apprentissage automatique.") -> Parts:
-        arguments = argparse.Namespace(scheme="light", classroom=False, device="cpu", dtype="auto")
+        arguments = argparse.Namespace(
+            scheme="light", classroom=False, device="cpu", dtype="auto", allow_pickle=False
+        )
         parts = build(qapp, Settings.load(settings_path), settings_path, arguments)
         opened.append(parts)
         parts.window.show()
