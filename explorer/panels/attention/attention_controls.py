@@ -209,9 +209,8 @@ class AttentionControls(QWidget):
             (self.display_button, 0),
             (self.filter_button, measure(self.filter_button.text()) + 2),
         ):
-            button.setStyleSheet(
-                f"QPushButton {{ padding: {round(pad * 0.55)}px {round(pad * 1.1)}px; min-width: {least}px; }}"
-            )
+            padding = f"{round(pad * 0.55)}px {round(pad * 1.1)}px"
+            button.setStyleSheet(f"QPushButton {{ padding: {padding}; min-width: {least}px; }}")
         self._layout.setSpacing(pad)
         self.updateGeometry()
 
