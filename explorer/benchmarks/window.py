@@ -11,29 +11,32 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QWidget
 
+from explorer.app.controller import Controller, ModelOptions
+from explorer.app.settings import Settings
 from explorer.app.state import AppState
 from explorer.benchmarks import values
 from explorer.benchmarks.figures import Figure, Plan, Skip, Target
 from explorer.core.sampling import SamplingParams
 from explorer.core.tokens import TokenizedText
+from explorer.main_window import MainWindow
 from explorer.panels.attention_panel import AttentionPanel
 from explorer.panels.embedding.gl_canvas import GLCanvas, probe_opengl
 from explorer.panels.embedding.raster_canvas import RasterCanvas
 from explorer.panels.embedding.scatter3d import Scatter3D
 from explorer.panels.embedding.scatter_overlay import ScatterOverlay
-from explorer.panels.generation_panel import GenerationPanel
 from explorer.panels.softmax_panel import SoftmaxPanel
-from explorer.panels.token_panel import TokenPanel
 from explorer.panels.widgets.panel import Panel
 from explorer.theme import Theme
 
 FRAME_MS = 16.0
-VOCABULARIES = (32_000, 262_144)
+VOCABULARIES = (32_000, 128_256, 262_144)
 STEPS = 48
 PROMPT = 12
 POINTS = 262_144
-# Steps so far back that their ranking is no longer kept.
-FORGOTTEN = 30
+# A way that visits every step before it comes to one again: at the largest vocabulary, not all rankings
+# are kept so long.
+FAR = 30
+LONG_RUN = 1000
 
 
 def measure(plan: Plan) -> Iterator[Figure | Skip]:
@@ -41,7 +44,8 @@ def measure(plan: Plan) -> Iterator[Figure | Skip]:
     theme = Theme(plan.app, scheme="light")
     for vocabulary in VOCABULARIES[:1] if plan.quick else VOCABULARIES:
         yield from _sliders(plan, theme, vocabulary)
-        yield from _steps(plan, theme, vocabulary)
+        yield from _steps(plan, theme, vocabulary, STEPS)
+    yield from _steps(plan, theme, 8_000, 100 if plan.quick else LONG_RUN)
     yield _overview(plan, theme)
     yield from _cloud(plan, theme)
 
@@ -83,9 +87,12 @@ def _sliders(plan: Plan, theme: Theme, vocabulary: int) -> Iterator[Figure]:
     panel = _shown(SoftmaxPanel(state, theme), 900, 420)
     values.fill(state, vocabulary, PROMPT, 2)
     moves: dict[str, Callable[[int], SamplingParams]] = {
+        "temperature, nothing cut,": lambda i: SamplingParams(0.5 + 0.01 * i),
         "temperature": lambda i: SamplingParams(0.5 + 0.01 * i, 50, 0.9),
         "top-k": lambda i: SamplingParams(0.8, 20 + i, 0.9),
         "top-p": lambda i: SamplingParams(0.8, None, 0.9 - 0.005 * i),
+        "min-p": lambda i: SamplingParams(0.8, min_p=0.001 * (i + 1)),
+        "typical-p": lambda i: SamplingParams(0.8, typical_p=0.9 - 0.005 * i),
     }
     for slider, params in moves.items():
 
@@ -99,33 +106,37 @@ def _sliders(plan: Plan, theme: Theme, vocabulary: int) -> Iterator[Figure]:
         )
 
 
-def _steps(plan: Plan, theme: Theme, vocabulary: int) -> Iterator[Figure]:
-    """All panels but the cloud follow; what is painted are the two that show the step itself."""
+def _steps(plan: Plan, theme: Theme, vocabulary: int, steps: int) -> Iterator[Figure]:
+    """Go from step to step in the whole window: every panel follows, and all that changed is painted."""
     state = AppState()
-    painted = [
-        _shown(SoftmaxPanel(state, theme), 900, 420),
-        _shown(GenerationPanel(state, theme), 900, 320),
-    ]
-    others = [
-        _shown(TokenPanel(state, theme), 900, 200),
-        _shown(AttentionPanel(state, theme), 600, 500),
-    ]
-    values.fill(state, vocabulary, PROMPT, STEPS)
+    controller = Controller(state, ModelOptions())
+    window = MainWindow(state, controller, theme, Settings(), None, ())
+    window.show()
+    window.resize(1366, 768)
+    window.reset_layout()
+    values.fill(state, vocabulary, PROMPT, steps)
+    run, head = state.run, state.head
+    assert run is not None
+    assert head is not None
+    state.set_attention(values.map_of(run, head))
+    state.set_overview(values.overview_of(run, 64))
+    for _ in range(3):
+        plan.app.processEvents()
 
     def go(step: int) -> None:
         state.set_viewed_step(step)
-        for panel in painted:
-            panel.grab()
+        plan.app.processEvents()
 
+    of = f"{steps:,} steps, {vocabulary:,} tokens, whole window painted"
     yield _percentile(
-        f"back and forward among the last steps, {vocabulary:,} tokens",
-        _spent(lambda i: go(STEPS - 1 - i % 2), 5 * plan.rounds),
+        f"back and forward among the last of {of}", _spent(lambda i: go(steps - 1 - i % 2), 5 * plan.rounds)
     )
     yield _percentile(
-        f"to a step long not looked at, {vocabulary:,} tokens",
-        _spent(lambda i: go(i * FORGOTTEN % (STEPS - 1)), 4 * plan.rounds),
+        f"to and fro over all of {of}", _spent(lambda i: go(i * FAR % (steps - 1)), 5 * plan.rounds)
     )
-    del others
+    window.close()
+    window.deleteLater()
+    state.deleteLater()
 
 
 def _overview(plan: Plan, theme: Theme) -> Figure:

@@ -6,7 +6,7 @@ Everything that a panel shows is made of these. Arrays in them are not written t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -15,12 +15,15 @@ import numpy.typing as npt
 from explorer.core.branches import EMPTY, ROOT, Node, RunTree
 from explorer.core.head_measures import Measure, PerHead
 from explorer.core.penalties import apply_penalties, banned_by_ngrams
-from explorer.core.sampling import Distribution, RankedLogits, SamplingParams
+from explorer.core.recently_used import RecentlyUsed
+from explorer.core.sampling import KEPT_BYTES, Distribution, RankedLogits, SamplingParams
 from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, Place, TokenRef
 from explorer.core.tokens import Token, TokenizedText
 
 # More heads than these are counted in a title, not named.
 _MOST_NAMED = 6
+# All steps of a run of 1,000 at 8,000 tokens, or 42 at 262,144.
+RANKINGS_BYTES = 256 * 2**20
 
 Family = Literal["encoder-decoder", "decoder-only", "encoder-only"]
 Choice = Literal["greedy", "sampled", "forced", "beam"]
@@ -108,8 +111,8 @@ class StepRecord:
 
     Notes
     -----
-    4 to 8 bytes per vocabulary entry. The ranking, 16 bytes per entry, is kept for the steps that
-    were looked at last, and made again for others.
+    4 to 8 bytes per vocabulary entry. Rankings, 24 bytes per entry, are kept for the steps that were
+    looked at last, up to `RANKINGS_BYTES` in all, and made again for others.
     """
 
     index: int
@@ -134,7 +137,7 @@ class StepRecord:
     @property
     def ranked(self) -> RankedLogits:
         """`scores`, ranked; O(V log V) when it is not among the last ones used."""
-        return _ranked(self)
+        return _RANKINGS.get(self, (), self._ranking_bytes, lambda: _rank(self))
 
     def distribution(self, params: SamplingParams | None = None) -> Distribution:
         """Reshape this step's logits, no model call; by the step's own settings when none are given."""
@@ -151,7 +154,11 @@ class StepRecord:
         penalties = (params.repetition_penalty, params.no_repeat_ngram_size)
         if penalties == (self.params.repetition_penalty, self.params.no_repeat_ngram_size):
             return self.ranked
-        return _ranked_under(self, *penalties)
+        return _RANKINGS.get(self, penalties, self._ranking_bytes, lambda: _rank_under(self, *penalties))
+
+    @property
+    def _ranking_bytes(self) -> int:
+        return KEPT_BYTES * self.scores.size
 
     @cached_property
     def probability(self) -> float:
@@ -179,13 +186,11 @@ class StepRecord:
         return self
 
 
-@lru_cache(maxsize=24)
-def _ranked(step: StepRecord) -> RankedLogits:
-    return RankedLogits(step.scores, step.previous_ids)
+def _rank(step: StepRecord) -> RankedLogits:
+    return RankedLogits(step.scores, step.previous_ids, copy=False)
 
 
-@lru_cache(maxsize=8)
-def _ranked_under(
+def _rank_under(
     step: StepRecord, repetition_penalty: float | None, no_repeat_ngram_size: int | None
 ) -> RankedLogits:
     had = step.params
@@ -198,7 +203,10 @@ def _ranked_under(
         logits = np.where(np.isneginf(step.scores), step.logits, step.scores)
     logits = apply_penalties(logits, ids, repetition_penalty, no_repeat_ngram_size)
     logits[suppressed] = -np.inf
-    return RankedLogits(logits, ids)
+    return RankedLogits(logits, ids, copy=False)
+
+
+_RANKINGS = RecentlyUsed(RANKINGS_BYTES)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,8 @@ from explorer.core.penalties import apply_penalties
 from explorer.core.tempered import TemperedLogits
 
 FloatArray = npt.NDArray[np.float32]
+# A ranking, and exponentials and probabilities at temperature 1 and at another one, per vocabulary entry.
+KEPT_BYTES = 24
 CutName = Literal["top_k", "top_p", "min_p", "typical_p"]
 
 
@@ -188,14 +190,12 @@ class Distribution:
         """(kept_count,) float32; probabilities of the ranks that stay, summing to 1. O(kept_count)."""
         if not self.first_rank:
             return self._tempered.probabilities(self.end_rank)
-        kept = self._tempered.exponentials(self.end_rank)[self.first_rank :]
-        return kept / self._tempered.sum(self.first_rank, self.end_rank)
+        return self._tempered.exponentials(self.end_rank)[self.first_rank :] / self._kept_sum
 
     @cached_property
     def mass_cut(self) -> float:
         """Probability, after temperature and before any cut, of the tokens that were cut. O(V)."""
-        kept = self._tempered.sum(self.first_rank, self.end_rank)
-        return max(0.0, 1.0 - kept / self._tempered.total)
+        return max(0.0, 1.0 - self._kept_sum / self._tempered.total)
 
     @cached_property
     def probabilities(self) -> FloatArray:
@@ -212,7 +212,7 @@ class Distribution:
         return mask
 
     @property
-    def kept_ids(self) -> npt.NDArray[np.int64]:
+    def kept_ids(self) -> npt.NDArray[np.int32]:
         """Token IDs that stay, most likely first."""
         return self.ranked.order[self.first_rank : self.end_rank]
 
@@ -242,8 +242,12 @@ class Distribution:
     def probability_at(self, rank: int) -> float:
         """Probability of the token at ``rank``; 0 where it is cut."""
         if self.first_rank <= rank < self.end_rank:
-            return float(self.rank_probabilities[rank - self.first_rank])
+            return float(self._tempered.exponential(rank) / self._kept_sum)
         return 0.0
+
+    @property
+    def _kept_sum(self) -> float:
+        return self._tempered.sum(self.first_rank, self.end_rank)
 
     def keeps_rank(self, rank: int) -> bool:
         """Whether the token at ``rank`` can still be chosen."""
@@ -279,6 +283,8 @@ class RankedLogits:
         (V,) raw logits, of any dtype and on any device; computed on as float32.
     previous_ids : sequence of int
         Tokens already there, which repetition penalty and no-repeat n-gram look at.
+    copy : bool
+        False keeps a float32 array as it is, which nobody may write to from then on.
 
     Raises
     ------
@@ -289,13 +295,18 @@ class RankedLogits:
 
     Notes
     -----
-    Cost: one O(V log V) sort and 16 bytes per vocabulary entry kept.
+    Cost: one O(V log V) sort. `KEPT_BYTES` per vocabulary entry are kept at most: 8 for the ranking, and
+    4 for the logits where they are copied; the rest for what is asked of it.
     """
 
     def __init__(
-        self, logits: npt.ArrayLike, previous_ids: Sequence[int] | npt.NDArray[np.integer] = ()
+        self,
+        logits: npt.ArrayLike,
+        previous_ids: Sequence[int] | npt.NDArray[np.integer] = (),
+        *,
+        copy: bool = True,
     ) -> None:
-        values = _own_float32(logits)
+        values = _own_float32(logits, copy)
         if values.ndim != 1 or values.size == 0:
             raise LogitsError(f"Logits must be one vector with an entry per token, not shape {values.shape}.")
         if np.isnan(values).any():
@@ -305,7 +316,8 @@ class RankedLogits:
             raise LogitsError("The logits hold +inf: the model's numbers overflowed; a wider dtype may help.")
         if top == -np.inf:
             raise LogitsError("Every token is suppressed (all logits are -inf): nothing can be chosen.")
-        values.setflags(write=False)
+        if copy:
+            values.setflags(write=False)
         self.logits: FloatArray = values
         self.previous_ids = np.asarray(previous_ids, dtype=np.int64)
         if (
@@ -313,7 +325,7 @@ class RankedLogits:
             or not ((self.previous_ids >= 0) & (self.previous_ids < values.size)).all()
         ):
             raise ValueError(f"previous_ids must be one sequence of token IDs from 0 to {values.size - 1}.")
-        self.order: npt.NDArray[np.int64] = _descending_order(values)
+        self.order: npt.NDArray[np.int32] = _descending_order(values)
         self.sorted_logits: FloatArray = values[self.order]
         self._tempered: TemperedLogits | None = None
         self._penalised: tuple[tuple[float | None, int | None], RankedLogits] | None = None
@@ -325,11 +337,12 @@ class RankedLogits:
 
     def rank(self, token_id: int) -> int:
         """Rank of one token, 0 for the most likely. O(log V)."""
-        key = -self.logits[token_id]
-        ascending = self.sorted_logits[::-1]
-        first = ascending.size - int(ascending.searchsorted(-key, side="right"))
+        logit, ascending = self.logits[token_id], self.sorted_logits[::-1]
+        first = ascending.size - int(ascending.searchsorted(logit, side="right"))
+        end = ascending.size - int(ascending.searchsorted(logit, side="left"))
+        if end - first == 1:
+            return first
         # Among equals, IDs fall.
-        end = ascending.size - int(ascending.searchsorted(-key, side="left"))
         return end - 1 - int(self.order[first:end][::-1].searchsorted(token_id))
 
     @cached_property
@@ -386,7 +399,7 @@ class RankedLogits:
         return Distribution(self, params, rank, rank + 1, _tempered=tempered)
 
 
-def _descending_order(values: FloatArray) -> npt.NDArray[np.int64]:
+def _descending_order(values: FloatArray) -> npt.NDArray[np.int32]:
     """Indices (V,) of ``values`` from the largest down, of equal ones the higher index first.
 
     A value's bits, made to sort like the value, above its index in one integer: integers are sorted
@@ -400,20 +413,19 @@ def _descending_order(values: FloatArray) -> npt.NDArray[np.int64]:
     keys <<= np.uint64(32)
     keys |= np.arange(values.size - 1, -1, -1, dtype=np.uint32)
     keys.sort()
-    keys &= np.uint64(0xFFFFFFFF)
-    order = keys.view(np.int64)
+    order = keys.astype(np.uint32).view(np.int32)  # the low halves
     np.subtract(values.size - 1, order, out=order)
     return order
 
 
-def _own_float32(logits: Any) -> FloatArray:
-    """Return a float32 copy of ``logits``."""
+def _own_float32(logits: Any, copy: bool) -> FloatArray:
+    """Return ``logits`` as float32: a copy, or with ``copy`` False the array itself where it is float32."""
     if hasattr(logits, "detach"):
         # A torch tensor: numpy has no bfloat16, and cannot take a tensor that has a gradient or lives
         # on a device. It is asked by its own methods, because core knows no torch.
         logits = logits.detach().float().cpu().numpy()
     with np.errstate(over="ignore"):
-        return np.array(logits, dtype=np.float32)
+        return np.array(logits, dtype=np.float32, copy=copy or None)
 
 
 def reshape(

@@ -104,6 +104,10 @@ class TemperedLogits:
             self._exponentials = np.exp(ratios, out=ratios)
         return self._exponentials[:end]
 
+    def exponential(self, rank: int) -> np.float32:
+        """One of `exponentials`."""
+        return self.exponentials(rank + 1)[rank]  # type: ignore[no-any-return]
+
     def sum(self, first: int, end: int) -> float:
         """Sum of the exponentials of ranks ``first`` to ``end``, in float64. O(end) once."""
         total = self._sums.get((first, end))

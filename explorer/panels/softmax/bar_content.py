@@ -121,7 +121,7 @@ def read_bar(step: StepRecord, distribution: Distribution, token_id: int, piece:
 
 def read_bars(step: StepRecord, distribution: Distribution, piece: Callable[[int], str]) -> BarContent:
     """Read the most likely tokens, and the chosen one. O(bars), whatever the vocabulary."""
-    ids = [int(token_id) for token_id in step.ranked.order[:BAR_COUNT]]
+    ids = step.ranked.order[:BAR_COUNT].tolist()
     if step.token.id not in ids:
         ids.append(step.token.id)
     bars = tuple(read_bar(step, distribution, token_id, piece) for token_id in ids)
