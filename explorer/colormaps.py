@@ -115,8 +115,8 @@ class ColorScale:
 
     def positions(self, weights: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Places on the colour map, 0 to 1, of weights of any shape; NaN counts as 0."""
-        share = np.asarray(weights, dtype=np.float32) / np.float32(self.top)
-        share = np.clip(np.nan_to_num(share), 0.0, 1.0)
+        # fmax takes the other one where one is NaN.
+        share = np.fmin(np.fmax(np.asarray(weights, dtype=np.float32) / np.float32(self.top), 0.0), 1.0)
         if self.transform == "square root":
             return np.asarray(np.sqrt(share), dtype=np.float32)
         if self.transform == "log":
@@ -126,7 +126,8 @@ class ColorScale:
 
     def indices(self, weights: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Rows of `heat_table`; 4 to 12 ms for 1,024 x 1,024 weights."""
-        return np.asarray(np.rint(self.positions(weights) * (STEPS - 1)), dtype=np.uint8)
+        places = self.positions(weights) * np.float32(STEPS - 1)
+        return np.asarray(np.rint(places), dtype=np.uint8)
 
     def ticks(self) -> tuple[float, ...]:
         """Weights worth a mark on the scale bar, ends included."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from explorer.app.state import AppState
+from explorer.core.head_measures import ENTROPY, TO_FIRST
 from explorer.core.records import (
     AttentionMap,
     AttentionOverview,
@@ -68,9 +69,12 @@ def map_of(run: RunSnapshot, head: HeadRef) -> AttentionMap:
 
 
 def overview_of(run: RunSnapshot, cells: int) -> AttentionOverview:
-    """Thumbnails of ``cells`` x ``cells`` of every head."""
+    """Thumbnails of ``cells`` x ``cells`` of every head, and what each is said to do."""
     rows = len(run.attention_axes("decoder")[0])
-    return AttentionOverview("decoder", _weights((LAYERS, HEADS, cells, cells)), rows, rows, "max")
+    rng = np.random.default_rng(rows)
+    measures = {measure: rng.random((LAYERS, HEADS)) for measure in (ENTROPY, TO_FIRST)}
+    weights = _weights((LAYERS, HEADS, cells, cells))
+    return AttentionOverview("decoder", weights, rows, rows, "max", measures)
 
 
 def cloud_of(points: int) -> TokenCloud:

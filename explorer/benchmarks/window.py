@@ -16,6 +16,7 @@ from explorer.app.settings import Settings
 from explorer.app.state import AppState
 from explorer.benchmarks import values
 from explorer.benchmarks.figures import Figure, Plan, Skip, Target
+from explorer.core.head_measures import TO_FIRST
 from explorer.core.sampling import SamplingParams
 from explorer.core.tokens import TokenizedText
 from explorer.main_window import MainWindow
@@ -47,6 +48,7 @@ def measure(plan: Plan) -> Iterator[Figure | Skip]:
         yield from _steps(plan, theme, vocabulary, STEPS)
     yield from _steps(plan, theme, 8_000, 100 if plan.quick else LONG_RUN)
     yield _overview(plan, theme)
+    yield _overview(plan, theme, found=True)
     yield from _cloud(plan, theme)
 
 
@@ -139,10 +141,17 @@ def _steps(plan: Plan, theme: Theme, vocabulary: int, steps: int) -> Iterator[Fi
     state.deleteLater()
 
 
-def _overview(plan: Plan, theme: Theme) -> Figure:
-    """A step is added and its thumbnails arrive: the panel follows and is painted."""
+def _overview(plan: Plan, theme: Theme, *, found: bool = False) -> Figure:
+    """A step is added and its thumbnails arrive: the panel follows and is painted.
+
+    With ``found`` its heads are ordered by one measure and filtered by another.
+    """
     state = AppState()
-    panel = _shown(AttentionPanel(state, theme), 800, 600)
+    attention = AttentionPanel(state, theme)
+    panel = _shown(attention, 800, 600)
+    if found:
+        attention.chooser.set_filtering(True)
+        attention.chooser.set_order(TO_FIRST.name)
     values.fill(state, 8000, 240, 1)
     source = state.source
     assert isinstance(source, TokenizedText)
@@ -158,8 +167,9 @@ def _overview(plan: Plan, theme: Theme) -> Figure:
         state.set_overview(overviews[i % 2])
         panel.grab()
 
+    how = ", ordered and filtered" if found else ""
     return _percentile(
-        f"overview of {values.LAYERS} x {values.HEADS} heads and one map of 256 tokens, while stepping",
+        f"overview of {values.LAYERS} x {values.HEADS} heads{how} and one map of 256 tokens, while stepping",
         _spent(step, len(runs) - 1),
     )
 

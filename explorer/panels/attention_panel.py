@@ -204,7 +204,7 @@ class AttentionPanel(Panel):
         text = ""
         if run is None or head is None:
             text = "Type a sentence to see which tokens look at which."
-        elif not run.attention_axes(head.kind)[0]:
+        elif head.kind != "encoder" and not run.steps:
             who = "model" if run.family == "decoder-only" else "decoder"
             text = f"Press Step: the {who} has not taken a step yet."
         elif self._content is None:

@@ -16,18 +16,19 @@ import math
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter, QPen, QPolygonF
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
 from explorer import colormaps
 from explorer.app.state import Emphasis
 from explorer.panels.attention.cell_image import cells_per_pixel, max_pool, to_image
-from explorer.panels.attention.map_content import MapEmphasis, MapHit
+from explorer.panels.attention.map_content import AxisToken, MapEmphasis, MapHit
 from explorer.panels.attention.map_geometry import SLANT_DEGREES, MapGeometry, MapMetrics, labelled, lay_out
 from explorer.panels.attention.map_view import MapView
 from explorer.theme import Theme
 
 _MOST_VECTOR_CELLS = 5000
+_MOST_MEASURED = 10_000
 _CELL_TEXT = "0.00"
 _DARK_INK = np.array([22.0, 27.0, 38.0])
 _LIGHT_INK = np.array([255.0, 255.0, 255.0])
@@ -48,6 +49,8 @@ class HeatMap(MapView):
         self._indices: npt.NDArray[np.uint8] | None = None
         self._images: dict[tuple[int, int], QImage] = {}
         self._shows_sums = False
+        self._measured: dict[str, float] = {}
+        self._measured_in = QFont()
         self._shape = (0, 0)
 
     def set_shows_sums(self, shown: bool) -> None:
@@ -142,11 +145,21 @@ class HeatMap(MapView):
         if shape[1] != self._shape[1]:
             self._zoom = 1.0
         self._shape = shape
+        rows, columns = self.content.rows, self.content.columns
+        self._row_lengths = self._lengths(rows)
+        self._column_lengths = self._row_lengths if rows is columns else self._lengths(columns)
+
+    def _lengths(self, tokens: tuple[AxisToken, ...]) -> npt.NDArray[np.float64]:
+        """Pixels along each label; kept, since the labels of a run come again at each step."""
         # Measured bold, so that a label that is selected needs no more room.
-        measure = QFontMetricsF(self.theme.mono("body", bold=True)).horizontalAdvance
-        pad = self.theme.space(1)
-        self._row_lengths = np.array([measure(token.label) + pad for token in self.content.rows])
-        self._column_lengths = np.array([measure(token.label) + pad for token in self.content.columns])
+        font = self.theme.mono("body", bold=True)
+        if font != self._measured_in or len(self._measured) > _MOST_MEASURED:
+            self._measured_in, self._measured = font, {}
+        known, measure = self._measured, QFontMetricsF(font).horizontalAdvance
+        for token in tokens:
+            if token.label not in known:
+                known[token.label] = measure(token.label)
+        return np.array([known[token.label] for token in tokens]) + self.theme.space(1)
 
     def _colors_changed(self) -> None:
         self._indices = None

@@ -60,7 +60,8 @@ class DrawnMap:
 
 def build_map(run: RunSnapshot, attention: AttentionMap, options: DisplayOptions) -> DrawnMap:
     """Merge and leave out as ``options`` say, and name the rest; O(query x key) only where they do."""
-    rows, columns = _axis_tokens(run, attention.queries), _axis_tokens(run, attention.keys)
+    rows = _axis_tokens(run, attention.queries)
+    columns = rows if attention.keys is attention.queries else _axis_tokens(run, attention.keys)
     weights = attention.weights
     if options.words:
         starts = _word_starts(run, attention.queries), _word_starts(run, attention.keys)
@@ -72,8 +73,8 @@ def build_map(run: RunSnapshot, attention: AttentionMap, options: DisplayOptions
     written = rows_are_written(attention.head, run)
     content = MapContent(
         weights=visible.weights,
-        rows=tuple(rows[index] for index in visible.rows),
-        columns=tuple(columns[index] for index in visible.columns),
+        rows=_kept(rows, visible.rows),
+        columns=_kept(columns, visible.columns),
         row_word="written" if written else "looks",
         column_word="read" if written else "looked at",
         row_sums=visible.row_sums,
@@ -82,8 +83,8 @@ def build_map(run: RunSnapshot, attention: AttentionMap, options: DisplayOptions
     return DrawnMap(
         attention,
         content,
-        {ref: index for index, token in enumerate(content.rows) for ref in token.refs},
-        {ref: index for index, token in enumerate(content.columns) for ref in token.refs},
+        _index_of(content.rows),
+        _index_of(content.columns),
         visible.mean_hidden_mass,
     )
 
@@ -107,6 +108,11 @@ def compare_heads(
     )
 
 
+def _kept(tokens: tuple[AxisToken, ...], indices: npt.NDArray[np.intp]) -> tuple[AxisToken, ...]:
+    """Those of an axis that are drawn; the very tuple where all are."""
+    return tokens if len(indices) == len(tokens) else tuple(tokens[index] for index in indices)
+
+
 def rows_are_written(head: HeadRef, run: RunSnapshot) -> bool:
     """Whether a row stands for the token that its query writes, see `RunSnapshot.attention_axes`."""
     return head.kind != "encoder" and run.family == "encoder-decoder"
@@ -119,6 +125,15 @@ def order_heads(name: str, values: PerHead, passing: npt.NDArray[np.bool_] | Non
         places.sort(key=lambda place: not passing[place])
     captions = {(layer, head): f"{layer}·{head} {values[layer, head]:.2f}" for layer, head in places}
     return HeadOrder(f"layer·head by {name}, largest first", tuple(places), captions)
+
+
+def _index_of(tokens: tuple[AxisToken, ...]) -> dict[TokenRef, int]:
+    """Where each token of the run stands on an axis."""
+    places = {token.ref: index for index, token in enumerate(tokens)}
+    for index, token in enumerate(tokens):
+        if token.count > 1:
+            places.update(dict.fromkeys(token.refs, index))
+    return places
 
 
 def _axis_tokens(run: RunSnapshot, refs: Sequence[TokenRef]) -> tuple[AxisToken, ...]:

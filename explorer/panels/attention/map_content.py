@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +102,7 @@ class MapEmphasis:
     marked_row: int | None = None
 
 
+@lru_cache(maxsize=10_000)
 def label_of(piece: str) -> str:
     """A piece as one line of plain text, short enough to be measured and drawn a thousand times."""
     return shorten(visible_piece(piece), _LONGEST_LABEL)
