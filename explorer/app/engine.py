@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from explorer.core.beams import BeamSearch
 from explorer.core.positions import PositionEncoding
 from explorer.core.records import (
     AttentionMap,
@@ -171,6 +172,29 @@ class Engine:
         """Stand at another node of the run's tree; no model call."""
         self._current(params, task).go_to(node)
         return self._update(head)
+
+    def beam_search(
+        self,
+        width: int,
+        params: SamplingParams,
+        head: HeadRef | None,
+        task: Task,
+        length_penalty: float | None = None,
+        max_new_tokens: int | None = None,
+    ) -> tuple[BeamSearch, RunUpdate]:
+        """Follow several hypotheses from the first step on; the run then stands at the best one's end.
+
+        Cancelled or failed, it leaves the run where it stood, with what was found in its tree.
+        """
+
+        def report(done: int, most: int) -> None:
+            task.report(f"Searching with {width} beams: step {done + 1} of at most {most} …")
+
+        run = self._current(params, task)
+        found = run.beam_search(width, length_penalty, max_new_tokens, report=report, run_id=self._run_id)
+        for step in run.steps:
+            step.summarise()
+        return found, self._update(head)
 
     def name_branch(self, node: int, name: str) -> RunUpdate:
         """Call the branch that begins at ``node`` by a name; an empty one takes it away."""

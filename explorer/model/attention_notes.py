@@ -360,6 +360,48 @@ class AttentionNotes:
         return sum(storages.values())
 
 
+class BatchNotes:
+    """The notes of one pass of several sequences at once, one query row each, to be split by sequence."""
+
+    def __init__(self) -> None:
+        self._noted: dict[tuple[AttentionKind, int], tuple[list[torch.Tensor], list[_Call]]] = {}
+
+    def note(
+        self,
+        slot: Slot,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        scaling: float | None,
+        bias: torch.Tensor | None,
+        softcap: float | None,
+        is_causal: bool,
+    ) -> None:
+        """Keep the last query row of every sequence and, of self-attention, the key that it added."""
+        batch, seen = query.shape[0], key.shape[2]
+        rows = [query[:, :, -1], key[:, :, -1]] if slot.kind == "decoder" else [query[:, :, -1]]
+        calls = [
+            _Call(1, 0, seen, causal=False, mask=_row_of(mask, index, seen), bias=_row_of(bias, index, seen))
+            for index in range(batch)
+        ]
+        self._noted[slot.kind, slot.layer] = ([row.flatten(1) for row in rows], calls)
+
+    def split(self) -> list[PassNotes]:
+        """Each sequence's own, as `AttentionNotes.put_back` takes them."""
+        noted = [self._noted[place] for place in sorted(self._noted)]
+        flat = torch.cat([row for rows, _ in noted for row in rows], dim=1)  # (B, n)
+        return [
+            PassNotes(flat[index].clone(), tuple(calls[index] for _, calls in noted))
+            for index in range(flat.shape[0])
+        ]
+
+
+def _row_of(term: torch.Tensor | None, index: int, seen: int) -> torch.Tensor | None:
+    """(1 or H, 1, seen) of one sequence's mask or bias, which may be one for all of the batch."""
+    return None if term is None else term[index if term.shape[0] > 1 else 0, ..., -1:, :seen]
+
+
 def _own(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor, copied where it is part of a larger one (e.g. of query, key and value in one)."""
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

@@ -102,20 +102,23 @@ class Branches:
         """What is known there."""
         return self.places[self.path[-1]]
 
-    def grow(self, parent: int, step: StepRecord, generator_state: torch.Tensor) -> int:
+    def grow(self, parent: int, step: StepRecord, generator_state: torch.Tensor | None = None) -> int:
         """The node of ``step`` after ``parent``, made where it is not there yet.
 
         One that is there keeps its pass and all that follows it; its record is renewed where the token
-        was chosen in another way than before.
+        was chosen in another way than before. Without a generator's state, a new node takes its
+        parent's, and one that is there keeps its own.
         """
         before = self.places[parent]
         node = before.children.get(step.token.id)
         if node is None:
             node = before.children[step.token.id] = len(self.places)
-            self.places.append(Place(Node(node, parent, step), generator_state))
+            state = before.generator_state if generator_state is None else generator_state
+            self.places.append(Place(Node(node, parent, step), state))
             return node
         place = self.places[node]
-        place.generator_state = generator_state
+        if generator_state is not None:
+            place.generator_state = generator_state
         if place.node.step is None or not _same(place.node.step, step):
             place.node = Node(node, parent, step)
         return node

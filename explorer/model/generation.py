@@ -7,22 +7,25 @@ forced, go back and branch.
 
 from __future__ import annotations
 
+import copy
+import math
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import DynamicCache, EncoderDecoderCache, LogitsProcessorList, MaxLengthCriteria
+from transformers import DynamicCache, EncoderDecoderCache, MaxLengthCriteria
 from transformers.generation.stopping_criteria import EosTokenCriteria
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from explorer.core.beams import BeamSearch
 from explorer.core.branches import ROOT
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import HeadRef
 from explorer.core.tokens import TokenizedText
 from explorer.model import kv_cache
+from explorer.model.beam_search import WIDTHS, Prepared, Report, Search
 from explorer.model.branching import IdHistory, Reading, Stash
 from explorer.model.run import Run
 
@@ -31,16 +34,6 @@ if TYPE_CHECKING:
 
 # Where neither the caller nor the checkpoint sets a limit; transformers would stop after 20.
 DEFAULT_MAX_NEW_TOKENS = 128
-
-
-@dataclass(slots=True)
-class _Prepared:
-    """What ``generate`` worked out before its loop."""
-
-    input_ids: torch.Tensor  # (1, t): decoder start tokens, or the prompt
-    processors: LogitsProcessorList
-    stopping: Any
-    kwargs: dict[str, Any]
 
 
 class DecodingRun(Run):
@@ -103,6 +96,13 @@ class DecodingRun(Run):
             "past_key_values": self._new_cache(),
         }
 
+    def _inputs_again(self) -> dict[str, Any]:
+        """The same with what the encoder has given already, which is not to be computed anew."""
+        inputs = self._first_inputs()
+        if "encoder_outputs" in self._prepared.kwargs:
+            inputs["encoder_outputs"] = copy.copy(self._prepared.kwargs["encoder_outputs"])
+        return inputs
+
     def _new_cache(self) -> Any:
         if self.lm.family == "encoder-decoder":
             # Without a config the caches grow with the layers that use them: a decoder may be deeper
@@ -110,7 +110,7 @@ class DecodingRun(Run):
             return EncoderDecoderCache(DynamicCache(), DynamicCache())
         return DynamicCache()
 
-    def _prepare(self, inputs: dict[str, Any]) -> _Prepared:
+    def _prepare(self, inputs: dict[str, Any], **changes: Any) -> Prepared:
         """Let ``generate`` prepare everything, and stop it before its loop."""
         options: dict[str, Any] = {
             "do_sample": False,
@@ -120,12 +120,13 @@ class DecodingRun(Run):
             "use_cache": True,
             "return_dict_in_generate": False,
             "output_attentions": False,
+            **changes,
         }
         if self.params.repetition_penalty is not None:
             options["repetition_penalty"] = float(self.params.repetition_penalty)
         if self.params.no_repeat_ngram_size is not None:
             options["no_repeat_ngram_size"] = self.params.no_repeat_ngram_size
-        prepared: list[_Prepared] = []
+        prepared: list[Prepared] = []
 
         def take(
             model: Any,
@@ -135,7 +136,9 @@ class DecodingRun(Run):
             generation_config: Any,
             **kwargs: Any,
         ) -> Any:
-            prepared.append(_Prepared(input_ids, logits_processor, stopping_criteria, kwargs))
+            prepared.append(
+                Prepared(input_ids, logits_processor, stopping_criteria, generation_config, kwargs)
+            )
             return input_ids
 
         self.lm.model.generate(**inputs, **options, custom_generate=take)
@@ -146,10 +149,7 @@ class DecodingRun(Run):
         key = self._settings_key()
         if key == self._prepared_for:
             return
-        inputs = self._first_inputs()
-        if "encoder_outputs" in self._prepared.kwargs:
-            inputs["encoder_outputs"] = self._prepared.kwargs["encoder_outputs"]
-        fresh = self._prepare(inputs)
+        fresh = self._prepare(self._inputs_again())
         self._prepared.processors, self._prepared.stopping = fresh.processors, fresh.stopping
         self._prepared_for = key
 
@@ -160,7 +160,8 @@ class DecodingRun(Run):
     def _apply_rules(self, logits: torch.Tensor) -> torch.Tensor:
         self._prepare_again_if_needed()
         ids: Any = self._ids
-        return self._prepared.processors(ids, logits.clone())
+        scores: torch.Tensor = self._prepared.processors(ids, logits.clone())
+        return scores
 
     def _accept(self, token_ids: list[int]) -> None:
         self._history.extend(token_ids)
@@ -252,6 +253,75 @@ class DecodingRun(Run):
                     return f"max_new_tokens ({self._max_new_tokens}) reached"
                 return type(criterion).__name__
         return None
+
+    # -- beam search -------------------------------------------------------------------------------
+
+    def beam_search(
+        self,
+        width: int,
+        length_penalty: float | None = None,
+        max_new_tokens: int | None = None,
+        *,
+        report: Report | None = None,
+        run_id: int = 0,
+    ) -> BeamSearch:
+        """Search from the first step on, following ``width`` hypotheses; equal to ``model.generate``.
+
+        Every hypothesis of every step becomes a node of `tree`, with its pass: `go_to` shows it in full
+        without the model. The run then stands at the end of the best one. Settings other than these are
+        the checkpoint's, and the run's penalties.
+
+        Parameters
+        ----------
+        width : int
+            Hypotheses kept at each step, 2 to 8.
+        length_penalty : float or None
+            Exponent of the length in a hypothesis's score; None takes the checkpoint's, 1 for most.
+        max_new_tokens : int or None
+            Where the search ends at the latest; None takes the run's limit.
+        report : callable or None
+            ``report(steps, most steps)``, called before each step.
+        run_id : int
+            For the result's.
+
+        Raises
+        ------
+        ValueError
+            A parameter is out of range.
+        LogitsError
+            There is nothing to choose from; the run stands where it stood.
+        CancelledError
+            The model's recorder was told to cancel; likewise. What was found stays in the tree.
+        """
+        if width not in WIDTHS:
+            raise ValueError(f"A beam search follows {WIDTHS[0]} to {WIDTHS[-1]} hypotheses, not {width}.")
+        if length_penalty is not None and not math.isfinite(length_penalty):
+            raise ValueError(f"length_penalty must be a finite number, not {length_penalty}.")
+        most = self._max_new_tokens if max_new_tokens is None else max_new_tokens
+        if most < 1:
+            raise ValueError(f"max_new_tokens must be 1 or more, not {most}.")
+        context = self.lm.text_tokenizer.context_length
+        if context is not None:
+            # The last token is written when the context is full, and not read any more.
+            most = max(1, min(most, context - self._start_length + 1))
+        changes: dict[str, Any] = {"num_beams": width, "max_new_tokens": most}
+        if length_penalty is not None:
+            changes["length_penalty"] = float(length_penalty)
+        stood = self.node
+        try:
+            self.go_to(ROOT)
+            with torch.inference_mode():
+                self._read_here()
+                prepared = self._prepare(self._inputs_again(), **changes)
+                cache = kv_cache.repeated(self._prepared.kwargs["past_key_values"], width)
+                prepared.kwargs["past_key_values"] = cache
+                search = Search(self.lm, self._branches, prepared, self.params, self._noting)
+                steps, hypotheses = search.run(report)
+        except BaseException:
+            self.go_to(stood)
+            raise
+        self.go_to(hypotheses[0].node if hypotheses else stood)
+        return BeamSearch(run_id, width, search.length_penalty, steps, hypotheses)
 
     # -- attention ----------------------------------------------------------------------------------
 

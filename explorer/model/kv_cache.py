@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import EncoderDecoderCache
+from transformers import DynamicCache, EncoderDecoderCache
 
 
 def growing_layers(cache: Any) -> list[Any]:
@@ -33,6 +34,30 @@ def last_positions(cache: Any, count: int) -> torch.Tensor:
     tensors = [part for layer in growing_layers(cache) for part in (layer.keys, layer.values)]
     flat = [part[:, :, -count:].transpose(1, 2).flatten(2) for part in tensors]  # (B, c, H * d) each
     return torch.cat(flat, dim=-1)
+
+
+def repeated(cache: Any, times: int) -> Any:
+    """A cache of its own in which one sequence stands ``times`` times; cross-attention's is shared."""
+    if not isinstance(cache, EncoderDecoderCache):
+        own: Any = DynamicCache()
+        for index, layer in enumerate(cache.layers):
+            own.update(*(part.repeat_interleave(times, dim=0) for part in (layer.keys, layer.values)), index)
+        return own
+    of_both: Any = EncoderDecoderCache(repeated(cache.self_attention_cache, times), DynamicCache())
+    crossing: Any = cache.cross_attention_cache
+    for index, layer in enumerate(crossing.layers):
+        # Every sequence looks at the same source: nothing to copy, and nothing to reorder.
+        shared: Any = copy.copy(layer)
+        shared.keys, shared.values = (part.expand(times, -1, -1, -1) for part in (layer.keys, layer.values))
+        of_both.cross_attention_cache.layers.append(shared)
+        of_both.is_updated[index] = True
+    return of_both
+
+
+def reorder(cache: Any, order: torch.Tensor) -> None:
+    """Let sequence i go on from what sequence ``order[i]`` holds."""
+    for layer in growing_layers(cache):
+        layer.reorder_cache(order)
 
 
 def append(cache: Any, positions: Sequence[torch.Tensor]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +24,7 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
+from explorer.core.beams import BeamSearch
 from explorer.core.branches import RunTree
 from explorer.core.records import RunSnapshot, StepRecord
 from explorer.core.sampling import RankedLogits, SamplingParams
@@ -227,6 +228,27 @@ class Run(ReadableRun):
             self._branches.names[node] = name.strip()
         else:
             self._branches.names.pop(node, None)
+
+    def beam_search(
+        self,
+        width: int,
+        length_penalty: float | None = None,
+        max_new_tokens: int | None = None,
+        *,
+        report: Callable[[int, int], None] | None = None,
+        run_id: int = 0,
+    ) -> BeamSearch:
+        """Follow several hypotheses at once; see `explorer.model.generation.DecodingRun.beam_search`.
+
+        Raises
+        ------
+        ValueError
+            The model fills in masks: it writes no sequence that beams could follow.
+        """
+        raise ValueError(
+            f"{self.lm.name} fills in masks and writes no text, so that there is nothing to search; "
+            "beam search needs an encoder-decoder or a decoder-only model."
+        )
 
     def finish(self, max_new_tokens: int | None = None) -> Self:
         """Step until there is no further step, or until there are ``max_new_tokens`` steps in all."""

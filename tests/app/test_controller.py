@@ -249,6 +249,25 @@ def test_that_the_engine_goes_to_any_node_and_names_it(qtbot: QtBot) -> None:
     assert engine.go_to(whole.nodes[-1], GREEDY, head, task).run.text == whole.text
 
 
+def test_that_the_engine_searches_and_says_how_far_it_is(qtbot: QtBot) -> None:
+    engine, task = Engine(), Task(lambda *_: None, lambda _: None)
+    engine.load(LoadRequest("fr-en", device="cpu"), task)
+    engine.begin(7, SENTENCE, GREEDY, None, task)
+    said: list[str] = []
+    task.report = said.append
+    head = HeadRef("cross", 2, 7)
+    found, update = engine.beam_search(4, GREEDY, head, task, max_new_tokens=20)
+    assert said[0] == "Searching with 4 beams: step 1 of at most 20 …"
+    assert len(said) == len(found.steps)
+    assert (found.run_id, found.width) == (7, 4)
+    assert update.run.tree.current == found.hypotheses[0].node
+    assert update.run.token_ids == found.hypotheses[0].token_ids
+    assert update.attention is not None
+    assert update.attention.weights.shape == (len(update.run.steps), len(update.run.source))
+    worst = engine.go_to(found.hypotheses[-1].node, GREEDY, head, task)
+    assert worst.run.text == found.hypotheses[-1].text
+
+
 def test_that_a_step_that_fails_leaves_the_run_to_go_on_with(
     qtbot: QtBot, state: AppState, controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
