@@ -11,6 +11,7 @@ from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QKeyEvent, QKeySeq
 from PySide6.QtWidgets import (
     QDockWidget,
     QFileDialog,
+    QHBoxLayout,
     QInputDialog,
     QMainWindow,
     QMenu,
@@ -26,8 +27,10 @@ from explorer.app.state import AppState, Notice
 from explorer.panels.attention_panel import AttentionPanel
 from explorer.panels.bars.activity_line import ActivityLine
 from explorer.panels.bars.dock_title import DockTitle
+from explorer.panels.bars.moment_line import MomentLine
 from explorer.panels.bars.notice_bar import NoticeBar
 from explorer.panels.bars.pipeline_strip import PipelineStrip
+from explorer.panels.bars.play_bar import PlayBar
 from explorer.panels.bars.top_bar import TopBar
 from explorer.panels.embedding_panel import EmbeddingPanel
 from explorer.panels.generation_panel import GenerationPanel
@@ -59,6 +62,8 @@ SHORTCUTS = (
     "Ctrl+Right\tone step\n"
     "Ctrl+Left\tone step back\n"
     "Ctrl+R\treset\n"
+    "F5\tplay, pause\n"
+    "Alt+Right, Alt+Left\tinside the step: one moment on, back\n"
     "Left, Right\tselect the token before or after\n"
     "Ctrl+click\tselect a second token: a pair\n"
     "Escape\tselect nothing\n"
@@ -103,6 +108,7 @@ class MainWindow(QMainWindow):
         self._settings_path = settings_path
         self._bundled = models
         self.top_bar = TopBar(state, theme, self._model_names())
+        self.play_bar = PlayBar(state, theme)
         self.panels: dict[str, Panel] = {}
         self.docks: dict[str, QDockWidget] = {}
         for name, panel_class in PANELS.items():
@@ -132,7 +138,11 @@ class MainWindow(QMainWindow):
         column.setSpacing(space(1))
         column.addWidget(self.top_bar)
         column.addWidget(NoticeBar(self._state, self._theme, bars))
-        column.addWidget(PipelineStrip(self._state, self._theme, bars))
+        row = QHBoxLayout()
+        row.setSpacing(space(1.5))
+        row.addWidget(PipelineStrip(self._state, self._theme, bars), 1)
+        row.addWidget(self.play_bar, 0, Qt.AlignmentFlag.AlignTop)
+        column.addLayout(row)
         toolbar = QToolBar("Model, text and steps", self)
         toolbar.setObjectName("bars")
         toolbar.setMovable(False)
@@ -141,6 +151,7 @@ class MainWindow(QMainWindow):
         self.addToolBar(toolbar)
         self.statusBar().setSizeGripEnabled(False)
         self.statusBar().addWidget(ActivityLine(self._state, self._theme), 1)
+        self.statusBar().addPermanentWidget(MomentLine(self._state, self._theme))
 
     def _build_menus(self) -> None:
         state = self._state
@@ -157,6 +168,11 @@ class MainWindow(QMainWindow):
         self._action(run, "&Run to the end", state.finish_requested.emit, "Ctrl+Return")
         self._action(run, "S&top", state.stop_requested.emit, "Ctrl+.")
         self._action(run, "R&eset", state.reset_requested.emit, "Ctrl+R")
+        run.addSeparator()
+        move = state.generation.moment_move_requested.emit
+        self._action(run, "&Play or pause", self.play_bar.toggle, "F5")
+        self._action(run, "&Inside the step: on", lambda: move(1), "Alt+Right")
+        self._action(run, "I&nside the step: back", lambda: move(-1), "Alt+Left")
         run.addSeparator()
         self._action(run, "To the te&xt field", self._on_text_field_wanted, "Ctrl+L")
         self._build_view_menu()
@@ -319,6 +335,8 @@ class MainWindow(QMainWindow):
         moves = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
         if event.key() in moves and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:
             self._state.move_selection(moves[Qt.Key(event.key())])
+        elif event.key() == Qt.Key.Key_Escape and self._state.generation.moment is not None:
+            self._state.generation.set_moment(None)
         elif event.key() == Qt.Key.Key_Escape:
             self._state.select(None)
         else:

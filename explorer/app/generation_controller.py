@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
+from explorer.app.player import Player
 from explorer.app.worker import Worker
 from explorer.core.branches import ROOT
-from explorer.core.records import RunSnapshot
-from explorer.core.selection import TokenRef
+from explorer.core.records import ModelInfo, RunSnapshot
+from explorer.core.selection import AttentionKind, HeadRef, TokenRef
 
 if TYPE_CHECKING:
     from explorer.app.controller import Controller
@@ -25,7 +26,9 @@ class GenerationController(QObject):
         self._state = state
         self._worker = worker
         self._controller = controller
+        self._player = Player(state, self)
         generation = state.generation
+        generation.moment_changed.connect(self._on_moment_changed)
         generation.node_requested.connect(self._on_node_requested)
         generation.name_requested.connect(self._on_name_requested)
 
@@ -34,6 +37,19 @@ class GenerationController(QObject):
         run = self._state.run
         current = run is not None and run.run_id == self._controller.run_id and not self._state.stale
         return run if current else None
+
+    # -- inside a step --------------------------------------------------------------------------
+
+    def _on_moment_changed(self) -> None:
+        """Standing at a layer opens its attention, in the head that is open, so that all panels follow."""
+        moment, head, model = self._state.generation.moment, self._state.head, self._state.model
+        if moment is None or moment.layer is None or head is None or model is None:
+            return
+        kind: AttentionKind = "encoder"
+        if moment.stage == "decoder":
+            kind = head.kind if head.kind != "encoder" else _first_head_kind(model)
+        if moment.layer < model.layers.get(kind, 0):
+            self._state.set_head(HeadRef(kind, moment.layer, min(head.head, model.heads[kind] - 1)))
 
     # -- branches -------------------------------------------------------------------------------
 
@@ -57,3 +73,7 @@ class GenerationController(QObject):
             names[node] = name
         self._state.set_run(replace(run, tree=replace(run.tree, names=names)), self._state.viewed_step)
         self._controller.submit_run(lambda engine, _: engine.name_branch(node, name))
+
+
+def _first_head_kind(model: ModelInfo) -> AttentionKind:
+    return "cross" if "cross" in model.layers else "decoder"

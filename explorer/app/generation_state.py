@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, Signal
 
 from explorer.core.beams import BeamSearch
 from explorer.core.inside import InsideReading
+from explorer.core.moments import Moment
 from explorer.core.records import RunSnapshot
 
 
@@ -28,12 +29,46 @@ class Outcome:
     stop_reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast a run is played.
+
+    Attributes
+    ----------
+    name : str
+        As it is chosen by.
+    steps_per_second : float or None
+        None is as fast as the model goes.
+    moment_ms : int or None
+        How long each moment inside a step is stood at; None walks no moments.
+    """
+
+    name: str
+    steps_per_second: float | None
+    moment_ms: int | None = None
+
+
+SPEEDS = (
+    Speed("layer by layer", 0.0, 800),
+    Speed("0.5 steps/s", 0.5, 150),
+    Speed("1 step/s", 1.0),
+    Speed("2 steps/s", 2.0),
+    Speed("4 steps/s", 4.0),
+    Speed("fastest", None),
+)
+
+
 class GenerationState(QObject):
     """Held by `AppState` as ``generation``; the same rules: set on the GUI thread, one signal per field."""
 
     inside_changed = Signal()
     beams_changed = Signal()
+    moment_changed = Signal()
+    playing_changed = Signal()
+    speed_changed = Signal()
 
+    moment_move_requested = Signal(int)
+    """So many moments on inside the step, or back; past its end to the next step on show."""
     node_requested = Signal(int)
     """A node of the run's tree was clicked: show its branch, and its step."""
     name_requested = Signal(int, str)
@@ -47,6 +82,9 @@ class GenerationState(QObject):
         super().__init__(parent)
         self._inside: InsideReading | None = None
         self._beams: BeamSearch | None = None
+        self._moment: Moment | None = None
+        self._playing = False
+        self._speed = SPEEDS[2]
         self._run_id: int | None = None
         self._outcomes: dict[int, Outcome] = {}
 
@@ -62,6 +100,8 @@ class GenerationState(QObject):
 
     def clear(self) -> None:
         """Another model: nothing that was read from the one before holds."""
+        self.set_playing(False)
+        self.set_moment(None)
         self.set_inside(None)
         self.set_beams(None)
 
@@ -82,6 +122,33 @@ class GenerationState(QObject):
     def set_beams(self, beams: BeamSearch | None) -> None:
         """A beam search ended."""
         self._set("beams", beams)
+
+    @property
+    def moment(self) -> Moment | None:
+        """Where inside the viewed step a person stands; None while the step is seen as a whole."""
+        return self._moment
+
+    def set_moment(self, moment: Moment | None) -> None:
+        """Stand at a moment of the viewed step, or with None step out of it."""
+        self._set("moment", moment)
+
+    @property
+    def playing(self) -> bool:
+        """Whether the run is being played."""
+        return self._playing
+
+    def set_playing(self, playing: bool) -> None:
+        """Play, or pause."""
+        self._set("playing", playing)
+
+    @property
+    def speed(self) -> Speed:
+        """How fast it is played."""
+        return self._speed
+
+    def set_speed(self, speed: Speed) -> None:
+        """Play at another speed."""
+        self._set("speed", speed)
 
     def _set(self, name: str, value: Any) -> None:
         # Big values compare by identity, so that no array is ever compared.

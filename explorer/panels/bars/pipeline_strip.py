@@ -1,4 +1,4 @@
-"""One line that says through which stages a text goes, and which one the window shows now."""
+"""One line that says through which stages a text goes, and at which one the window stands."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from dataclasses import dataclass
 from typing import Literal
 
 from PySide6.QtCore import QEvent, QPoint, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QFont, QFontMetrics, QHelpEvent, QPainter, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtGui import (
+    QFont,
+    QFontMetrics,
+    QHelpEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from explorer.app.state import AppState
+from explorer.core.moments import Moment, StageName, outcome, start_moments, step_moments
 from explorer.core.records import ModelInfo
 from explorer.panels.widgets.piece_text import plain_tooltip
 from explorer.theme import Theme
 
 MOST_LAYERS_SHOWN = 8
-StageName = Literal[
-    "tokenize", "embed", "encoder", "start", "decoder", "logits", "softmax", "choose", "detokenize"
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,8 @@ class Stage:
         What happens there, in one sentence.
     joined : bool
         Whether it follows the pill before without an arrow: another layer of the same stack.
+    layers : range or None
+        Which layers it stands for; None where it is none of a stack.
     """
 
     name: StageName
@@ -45,6 +55,13 @@ class Stage:
     side: str
     explanation: str
     joined: bool = False
+    layers: range | None = None
+
+    def holds(self, moment: Moment) -> bool:
+        """Whether ``moment`` is a place within this stage."""
+        return moment.stage == self.name and (
+            self.layers is None or moment.layer is None or moment.layer in self.layers
+        )
 
 
 def stages_of(model: ModelInfo, *, layers_apart: bool = True) -> list[Stage]:
@@ -113,13 +130,13 @@ def stages_of(model: ModelInfo, *, layers_apart: bool = True) -> list[Stage]:
             "The scores become probabilities that sum to 1; temperature, top-k and top-p reshape them.",
         ),
     ]
-    taken = "One token is taken, the most likely one or a drawn one, and "
+    taken = "One token is taken: the most likely one, a drawn one, or one that a person forces."
+    fed = "put in the mask's place; where another mask is left, the text is read again with it."
     if decoder:
-        taken += "fed back as the next input: the loop goes round until an end-of-sequence token."
-    else:
-        taken += "put in the mask's place; where another mask is left, the text is read again with it."
+        fed = "the decoder's next input: the loop goes round until an end-of-sequence token."
     stages += [
         Stage("choose", "Choose", "Choose", "generated", taken),
+        Stage("feed", "Feed back", "Feed", "generated", f"The chosen token is {fed}"),
         Stage(
             "detokenize",
             "Detokenize",
@@ -139,7 +156,8 @@ def _layers(
     title = name.capitalize()
     if not apart or count == 1:
         numbers = "0" if count == 1 else f"0–{count - 1}"
-        return [Stage(name, f"{title} {numbers}", title, side, f"{title} layer {numbers}: {sentence}")]
+        told = f"{title} layer {numbers}: {sentence}"
+        return [Stage(name, f"{title} {numbers}", title, side, told, layers=range(count))]
     shown: list[int | None] = list(range(count))
     if count > MOST_LAYERS_SHOWN:
         shown = [0, None, count - 1]
@@ -148,31 +166,30 @@ def _layers(
         number = "…" if layer is None else str(layer)
         label = number if stages else f"{title} {number}"
         which = f"layers 1 to {count - 2}" if layer is None else f"layer {layer}"
-        stages.append(Stage(name, label, label, side, f"{title} {which}: {sentence}", bool(stages)))
+        layers = range(1, count - 1) if layer is None else range(layer, layer + 1)
+        told = f"{title} {which}: {sentence}"
+        stages.append(Stage(name, label, label, side, told, bool(stages), layers))
     return stages
 
 
-def moment_of(state: AppState) -> StageName | None:
-    """The stage whose outcome is the newest on show; None before there is a text.
+def moment_of(state: AppState) -> Moment | None:
+    """Where the window stands: inside a step, or at what is the newest on show; None without a text.
 
     Read off the state alone. While the worker is busy nothing is known of where it is, so that the
     moment stays with what is on show.
     """
     if state.model is None or state.source is None or not state.source.tokens:
         return None
-    run = state.run
-    if run is None or state.stale:
-        return "tokenize"
-    if not run.steps:
-        return "start" if run.start_tokens else "tokenize"
-    last = state.viewed_step == len(run.steps) - 1
-    return "detokenize" if run.finished and last else "choose"
+    if state.run is None or state.stale:
+        return Moment("tokenize")
+    return state.generation.moment or outcome(state.model, state.run, state.viewed_step)
 
 
 class PipelineStrip(QWidget):
     """The stages as pills; the current one is amber with a thick border, those before it are filled.
 
-    Nothing in it answers to a click, as there is no single stage that a panel could show alone.
+    A click on a pill stands at that moment of the viewed step; Left and Right go one moment back and
+    on. All panels go along as far as they show the moment: a layer's attention, its part of the stream.
     """
 
     def __init__(self, state: AppState, theme: Theme, parent: QWidget | None = None) -> None:
@@ -182,9 +199,11 @@ class PipelineStrip(QWidget):
         self._stages: list[Stage] = []
         self._rects: list[QRect] = []
         self._labels: list[str] = []
-        self._moment: StageName | None = None
+        self._moment: Moment | None = None
         self.setObjectName("pipeline_strip")
         self.setAccessibleName("Stages of the model")
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         state.model_changed.connect(self._update_stages)
         for signal in (
@@ -192,6 +211,7 @@ class PipelineStrip(QWidget):
             state.run_changed,
             state.viewed_step_changed,
             state.stale_changed,
+            state.generation.moment_changed,
         ):
             signal.connect(self._update_moment)
         theme.changed.connect(self._update_theme)
@@ -203,14 +223,17 @@ class PipelineStrip(QWidget):
         return list(self._stages)
 
     @property
-    def moment(self) -> StageName | None:
-        """The highlighted stage."""
+    def moment(self) -> Moment | None:
+        """Where the window stands."""
         return self._moment
 
-    def current_indices(self) -> list[int]:
-        """Which pills are highlighted: of a stage with layers the last, as all of them are done."""
-        found = [i for i, stage in enumerate(self._stages) if stage.name == self._moment]
-        return found[-1:]
+    @property
+    def current_index(self) -> int | None:
+        """Which pill is highlighted."""
+        moment = self._moment
+        if moment is None:
+            return None
+        return next((i for i, stage in enumerate(self._stages) if stage.holds(moment)), None)
 
     # -- one method per signal ------------------------------------------------------------------
 
@@ -220,9 +243,19 @@ class PipelineStrip(QWidget):
 
     def _update_moment(self) -> None:
         self._moment = moment_of(self.state)
-        current = self.current_indices()
-        self.setAccessibleDescription(f"now: {self._stages[current[0]].label}" if current else "")
+        current = self.current_index
+        self.setAccessibleDescription("" if current is None else f"now: {self.label_of(current)}")
         self.update()
+
+    def label_of(self, index: int) -> str:
+        """What stands on a pill; one that holds several layers names the one that is stood at."""
+        stage, moment, label = self._stages[index], self._moment, self._labels[index]
+        if moment is None or moment.layer is None or not stage.holds(moment):
+            return label
+        if stage.joined:
+            return str(moment.layer)
+        many = stage.layers is not None and len(stage.layers) > 1
+        return f"{stage.name.capitalize()} {moment.layer}" if many and label == stage.label else label
 
     def _update_theme(self) -> None:
         self.updateGeometry()
@@ -304,12 +337,16 @@ class PipelineStrip(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        current = self.current_indices()
+        current = self.current_index
         for i, stage in enumerate(self._stages):
             if i and not stage.joined:
                 self._paint_arrow(painter, self._rects[i - 1].right(), self._rects[i].left())
-            self._paint_pill(painter, i, current=i in current, done=bool(current) and i <= current[0])
+            self._paint_pill(painter, i, current=i == current, done=current is not None and i <= current)
         self._paint_loop(painter)
+        if self.hasFocus() and current is not None:
+            painter.setPen(QPen(self.theme.color("accent"), 1, Qt.PenStyle.DotLine))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRect(self._rects[current].adjusted(-2, 0, 2, 1))
         painter.end()
 
     def _paint_pill(self, painter: QPainter, index: int, *, current: bool, done: bool) -> None:
@@ -326,7 +363,7 @@ class PipelineStrip(QWidget):
         painter.setFont(font)
         painter.setPen(theme.color("text") if done else theme.side_color(stage.side))
         room = rect.width() - 2 * theme.space(0.4)
-        label = QFontMetrics(font).elidedText(self._labels[index], Qt.TextElideMode.ElideRight, room)
+        label = QFontMetrics(font).elidedText(self.label_of(index), Qt.TextElideMode.ElideRight, room)
         painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, label)
 
     def _paint_arrow(self, painter: QPainter, left: int, right: int) -> None:
@@ -340,12 +377,12 @@ class PipelineStrip(QWidget):
     def _paint_loop(self, painter: QPainter) -> None:
         """The way back: what was chosen is the next input."""
         names = [stage.name for stage in self._stages]
-        if "choose" not in names:
+        if "feed" not in names:
             return
         theme = self.theme
         # A decoder-only model embeds what it wrote by the same table as the prompt.
         into = names.index("decoder") if "start" in names else names.index("embed")
-        start, end = self._rects[names.index("choose")], self._rects[into]
+        start, end = self._rects[names.index("feed")], self._rects[into]
         top, bottom = start.bottom() + 2, self.height() - 2
         right, left, head = start.center().x(), end.center().x(), theme.space(0.5)
         painter.setPen(QPen(theme.color("faint"), 1.3))
@@ -354,6 +391,43 @@ class PipelineStrip(QWidget):
         painter.drawLine(left, bottom, left, top)
         painter.drawLine(left, top, left - head, top + head)
         painter.drawLine(left, top, left + head, top + head)
+
+    # -- gestures -------------------------------------------------------------------------------
+
+    def _reachable(self, index: int) -> Moment | None:
+        """The moment that a click on a pill stands at; None where the viewed step has none there."""
+        model, run = self.state.model, self.state.run
+        if model is None or run is None or self.state.stale:
+            return None
+        moments = step_moments(model, run, self.state.viewed_step)
+        # What happened once, before the first step, can be looked at from any step.
+        return next((m for m in (*moments, *start_moments(model)) if self._stages[index].holds(m)), None)
+
+    def _index_at(self, point: QPoint) -> int | None:
+        return next((i for i, rect in enumerate(self._rects) if rect.contains(point)), None)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: D102
+        index = self._index_at(event.position().toPoint())
+        moment = None if index is None else self._reachable(index)
+        if event.button() is Qt.MouseButton.LeftButton and moment is not None:
+            # Stopped where the hand points, not walked away from.
+            self.state.generation.set_playing(False)
+            inside = self.state.generation.moment is not None
+            self.state.generation.set_moment(None if inside and moment == self._moment else moment)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: D102
+        index = self._index_at(event.position().toPoint())
+        hand = index is not None and self._reachable(index) is not None
+        self.setCursor(Qt.CursorShape.PointingHandCursor if hand else Qt.CursorShape.ArrowCursor)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: D102
+        move = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
+        if move is not None and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            self.state.generation.moment_move_requested.emit(move)
+        elif event.key() == Qt.Key.Key_Escape and self.state.generation.moment is not None:
+            self.state.generation.set_moment(None)
+        else:
+            super().keyPressEvent(event)
 
     # -- tooltips -------------------------------------------------------------------------------
 
