@@ -13,8 +13,8 @@ from PySide6.QtGui import QPixmap
 
 import explorer
 from explorer.app.state import AppState
-from explorer.benchmarks import checkpoints
-from explorer.benchmarks.figures import Agreement, Figure, Plan, Target
+from explorer.benchmarks import checkpoints, html_views
+from explorer.benchmarks.figures import Agreement, Figure, Plan, Skip, Target
 from explorer.benchmarks.generation import plain_model
 from explorer.benchmarks.timing import compared, in_turn
 from explorer.core.selection import HeadRef
@@ -26,16 +26,18 @@ from explorer.theme import Theme
 ONE_HEAD_TOKENS, OVERVIEW_TOKENS = 1024, 256
 ALL_MAPS = "eager pass, output_attentions=True"
 LENGTHS = (64, 128, 192)
+HTML_LENGTHS = (64, 128, 256, 512)
 SHORT_TOKENS = 8
 
 
-def measure(plan: Plan) -> Iterator[Figure]:
-    """One head of a long text, every head of a middling one, and bytes."""
+def measure(plan: Plan) -> Iterator[Figure | Skip]:
+    """One head of a long text, every head of a middling one, the same as HTML, and bytes."""
     by_name = checkpoints.sizes(plan.quick)
     t5, gpt2, _ = by_name
     for device in plan.devices:
         yield _one_head(plan, t5, device)
         yield _overview(plan, gpt2, device)
+        yield from _as_html(plan, gpt2, device)
         for size in checkpoints.sizes(quick=True):
             yield _bytes_per_token(size, checkpoints.save(size, plan.folder), device)
 
@@ -103,6 +105,27 @@ def _overview(plan: Plan, size: checkpoints.Size, device: str) -> Figure:
             ),
         ),
     )
+
+
+def _as_html(plan: Plan, size: checkpoints.Size, device: str) -> Iterator[Figure | Skip]:
+    lm = explorer.load(str(checkpoints.save(size, plan.folder)), device=device)
+    head = HeadRef("decoder", 1, 3)
+    for length in HTML_LENGTHS[: 2 if plan.quick else None]:
+        run = lm.generate(checkpoints.text(length))
+        run.step()
+        shown = _Shown(plan, lm, run, head)
+        weights = run.attention(head.kind)
+        layers, heads = weights.shape[:2]
+        yield from html_views.compare(
+            f"all {layers} x {heads} heads at {length} tokens, {size.name}",
+            device,
+            shown.paint_overview,
+            run.overview(head.kind).weights.nbytes + run.attention_map(head).weights.nbytes,
+            weights,
+            plan.rounds,
+        )
+        if html_views.missing():
+            break
 
 
 def _eagerly(model: Any, run: Run, device: str) -> Any:

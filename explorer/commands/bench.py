@@ -156,7 +156,7 @@ def lines_of(found: Figure | Skip) -> Iterator[str]:
     name = found.name if found.device == "cpu" else f"{found.name}, {found.device}"
     yield _line(2, name, amount(found.value))
     for other, value in found.others.items():
-        share = f"   {ratio_text(found.ratios[other])}" if other in found.ratios else ""
+        share = f"   {ratio_text(found.ratios[other], found.unit)}" if other in found.ratios else ""
         yield _line(4, other, amount(value)) + share
     if found.target is not None:
         limit = (
@@ -183,6 +183,8 @@ def _bytes(value: float) -> str:
     return f"{value:,.0f} bytes"
 
 
-def ratio_text(ratio: float) -> str:
+def ratio_text(ratio: float, unit: str = "ms") -> str:
     """Our share of what the other took, in words."""
+    if unit == "bytes":
+        return f"ours is 1/{1.0 / ratio:.3g} of it" if ratio < 0.95 else f"ours is {ratio:.2f} times that"
     return f"{1.0 / ratio:.3g} times as fast" if ratio < 0.95 else f"{ratio:.2f} times as much"
