@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from explorer import core
 
 if TYPE_CHECKING:
+    from explorer.core.model_facts import ModelFacts
     from explorer.core.sampling import Distribution, RankedLogits, SamplingParams, reshape
     from explorer.model.language_model import LanguageModel
 
 __version__ = "0.1.0"
-__all__ = ["Distribution", "RankedLogits", "SamplingParams", "core", "load", "reshape"]
+__all__ = ["Distribution", "RankedLogits", "SamplingParams", "core", "inspect", "load", "reshape"]
 
 _FROM_SAMPLING = frozenset({"Distribution", "RankedLogits", "SamplingParams", "reshape"})
 
@@ -33,3 +34,10 @@ def load(name_or_path: str, **options: Any) -> LanguageModel:
     from explorer.model import language_model
 
     return language_model.load(name_or_path, **options)
+
+
+def inspect(name_or_path: str) -> ModelFacts:
+    """What can be told of a checkpoint without loading it; see `explorer.model.inspection.inspect`."""
+    from explorer.model import inspection
+
+    return inspection.inspect(name_or_path)

@@ -1,4 +1,4 @@
-"""Arguments to window, trace, screenshot, bench or doctor."""
+"""Arguments to window, trace, screenshot, bench, inspect or doctor."""
 
 from __future__ import annotations
 
@@ -78,6 +78,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="these subjects alone: embedding, generation, attention, softmax, window",
     )
 
+    inspect = commands.add_parser("inspect", help="what a model is and would take, without loading it")
+    inspect.add_argument("name", metavar="M", help="bundled name, local folder, or hub id")
     commands.add_parser("doctor", help="versions, devices, memory, OpenGL and bundled models")
     return parser
 

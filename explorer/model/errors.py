@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from explorer.core.quantities import in_bytes
+
 
 class ModelError(ValueError):
     """A checkpoint that cannot be loaded or run; the message says what is wrong and what to do."""
@@ -22,9 +24,13 @@ class DoesNotFitError(ModelError):
         self.device, self.needed_bytes, self.free_bytes = device, needed_bytes, free_bytes
         elsewhere = "" if device == "cpu" else "the CPU, "
         super().__init__(
-            f"The model {name} needs {in_gigabytes(needed_bytes)} but {device} has "
-            f"{in_gigabytes(free_bytes)} free: try a smaller dtype, {elsewhere}or another model."
+            f"The model {name} needs {in_bytes(needed_bytes)} but {device} has "
+            f"{in_bytes(free_bytes)} free: try a smaller dtype, {elsewhere}or another model."
         )
+
+
+class OfflineError(ModelError):
+    """The hub was needed and cannot be reached."""
 
 
 class TextError(ValueError):
@@ -37,11 +43,6 @@ class RunFinishedError(RuntimeError):
 
 class CancelledError(Exception):
     """Work was given up because nobody wants its result any more."""
-
-
-def in_gigabytes(count: int) -> str:
-    """Bytes as a person reads them, e.g. ``1.3 GB``."""
-    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"
 
 
 def first_line(error: BaseException) -> str:

@@ -138,6 +138,23 @@ def read_checkpoint(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
     return Checkpoint(folder, config, weights, files, tensors)
 
 
+def pickle_refusal(where: str) -> str:
+    """Why pickled weights were not read, and how to have them read."""
+    return (
+        f"The weights {where} are pickled ({PICKLE_WEIGHTS}), a format that can run code; if you trust where "
+        "they come from, allow it by name: allow_pickle=True, --allow-pickle, or the box in the model dialog."
+    )
+
+
+def has_weights(folder: Path, *, allow_pickle: bool = False) -> bool:
+    """Whether every weight file that ``folder`` should have is there; nothing is read but an index."""
+    try:
+        _weight_files(folder, allow_pickle)
+    except ModelError:
+        return False
+    return True
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """``config.json`` of ``folder``, held to be an object with believable counts.
 
@@ -328,11 +345,7 @@ def _weight_files(
         return "safetensors", _shards(folder, INDEX)
     pickled = (folder / PICKLE_WEIGHTS).is_file() or (folder / PICKLE_INDEX).is_file()
     if pickled and not allow_pickle:
-        raise ModelError(
-            f"The weights in {folder} are pickled ({PICKLE_WEIGHTS}), a format that can run code; if you "
-            "trust where they come from, allow it by name: allow_pickle=True, --allow-pickle, or the box in "
-            "the model dialog."
-        )
+        raise ModelError(pickle_refusal(f"in {folder}"))
     if (folder / PICKLE_WEIGHTS).is_file():
         return "pickle", (folder / PICKLE_WEIGHTS,)
     if pickled:

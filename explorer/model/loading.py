@@ -47,8 +47,10 @@ class Plan:
         Of the weights.
     rows, layers : int
         Of the input-embedding matrix, and of the deepest stack.
-    parameters, needed_bytes : int
-        Shared ones counted once; bytes include buffers.
+    parameters : int
+        Shared ones counted once.
+    converted, kept_bytes : int
+        How many numbers will be held as ``dtype``, and bytes of the buffers that stay as they are.
     """
 
     family: Family
@@ -56,7 +58,17 @@ class Plan:
     rows: int
     layers: int
     parameters: int
-    needed_bytes: int
+    converted: int
+    kept_bytes: int
+
+    @property
+    def needed_bytes(self) -> int:
+        """What weights and buffers will occupy."""
+        return self.bytes_as(self.dtype)
+
+    def bytes_as(self, dtype: torch.dtype) -> int:
+        """What they would occupy as ``dtype``."""
+        return self.converted * dtype.itemsize + self.kept_bytes
 
 
 def load_config(folder: Path, raw: dict[str, Any]) -> Any:
@@ -276,7 +288,7 @@ def make_plan(checkpoint: Checkpoint, config: Any, family: Family, dtype: torch.
     declared = sum(parameter.numel() for parameter in parameters.values())
     if checkpoint.quantized:
         stored_bytes = sum(tensor_bytes(tensor) for tensor in checkpoint.tensors.values())
-        return Plan(family, dtype, rows, layers, declared, stored_bytes)
+        return Plan(family, dtype, rows, layers, declared, 0, stored_bytes)
     if checkpoint.tensors:
         _check_shapes(checkpoint, parameters, f"{skeleton.base_model_prefix}.")
         stored = sum(tensor.numel for tensor in checkpoint.tensors.values())
@@ -285,8 +297,14 @@ def make_plan(checkpoint: Checkpoint, config: Any, family: Family, dtype: torch.
                 f"The config.json in {checkpoint.folder} declares a model of {declared:,} parameters, but "
                 f"its weights hold {stored:,}: they do not belong together."
             )
-    buffers = sum(buffer.numel() * buffer.element_size() for buffer in skeleton.buffers())
-    return Plan(family, dtype, rows, layers, declared, declared * dtype.itemsize + buffers)
+    stored_names = skeleton.state_dict().keys()
+    converted, kept = declared, 0
+    for name, buffer in skeleton.named_buffers():
+        if name in stored_names and buffer.is_floating_point():
+            converted += buffer.numel()
+        else:
+            kept += buffer.numel() * buffer.element_size()
+    return Plan(family, dtype, rows, layers, declared, converted, kept)
 
 
 def _check_shapes(checkpoint: Checkpoint, parameters: dict[str, Any], prefix: str) -> None:

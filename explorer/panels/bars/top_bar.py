@@ -9,6 +9,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSizePolicy, QWidget
 
 from explorer.app.state import AppState
+from explorer.core.quantities import in_bytes, in_short
 from explorer.core.records import ModelInfo
 from explorer.theme import Theme
 
@@ -189,8 +190,8 @@ def badge_text(model: ModelInfo | None) -> str:
         (
             model.device,
             model.dtype,
-            _short_count(model.parameter_count),
-            f"{_bytes(model.resident_bytes)} resident",
+            in_short(model.parameter_count),
+            f"{in_bytes(model.resident_bytes)} resident",
         )
     )
 
@@ -210,17 +211,3 @@ def badge_tip(model: ModelInfo | None) -> str:
         *model.notes,
     ]
     return "\n".join(lines)
-
-
-def _short_count(count: int) -> str:
-    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return str(count)
-
-
-def _bytes(count: int) -> str:
-    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= size:
-            return f"{count / size:.{1 if count < 10 * size else 0}f} {unit}"
-    return f"{count} B"
