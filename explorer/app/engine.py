@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from explorer.core.beams import BeamSearch
+from explorer.core.inside import InsideReading
 from explorer.core.positions import PositionEncoding
 from explorer.core.records import (
     AttentionMap,
@@ -195,6 +196,13 @@ class Engine:
         for step in run.steps:
             step.summarise()
         return found, self._update(head)
+
+    def inside(self, task: Task, top: int = 5) -> InsideReading | None:
+        """What every layer added and would choose at each step on show; None without a run."""
+        if self._run is None:
+            return None
+        self._model().recorder.cancel = task.cancelled
+        return self._run.inside(top, run_id=self._run_id)
 
     def name_branch(self, node: int, name: str) -> RunUpdate:
         """Call the branch that begins at ``node`` by a name; an empty one takes it away."""

@@ -27,6 +27,7 @@ from explorer.core.tokens import TokenizedText
 from explorer.model import kv_cache
 from explorer.model.beam_search import WIDTHS, Prepared, Report, Search
 from explorer.model.branching import IdHistory, Reading, Stash
+from explorer.model.inside import StepInputs
 from explorer.model.run import Run
 
 if TYPE_CHECKING:
@@ -253,6 +254,18 @@ class DecodingRun(Run):
                     return f"max_new_tokens ({self._max_new_tokens}) reached"
                 return type(criterion).__name__
         return None
+
+    def inputs_of_steps(self) -> StepInputs:
+        """The tokens up to the last step's, read at once."""
+        ids = self._ids[:, :-1]
+        inputs: dict[str, Any] = {"use_cache": False}
+        if self.lm.family == "encoder-decoder":
+            inputs["encoder_outputs"] = self._prepared.kwargs["encoder_outputs"]
+            inputs["decoder_input_ids"] = ids
+        else:
+            inputs["input_ids"] = ids
+        positions = torch.arange(self._start_length - 1, ids.shape[1], device=ids.device)
+        return StepInputs(inputs, torch.zeros_like(positions), positions)
 
     # -- beam search -------------------------------------------------------------------------------
 

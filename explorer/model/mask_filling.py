@@ -14,6 +14,7 @@ from explorer.core.selection import HeadRef
 from explorer.core.tokens import TokenizedText
 from explorer.model.attention_notes import AttentionNotes
 from explorer.model.branching import Reading
+from explorer.model.inside import StepInputs
 from explorer.model.run import Run
 
 if TYPE_CHECKING:
@@ -93,6 +94,13 @@ class MaskFillingRun(Run):
         # On show is the pass that the last step was chosen from.
         self.notes = self._notes_at[self._branches.path[-2] if self.steps else ROOT]
         super()._settle()
+
+    def inputs_of_steps(self) -> StepInputs:
+        """The text as each step found it, one row of a batch each."""
+        ids = torch.tensor(np.stack([step.previous_ids for step in self.steps]), device=self.lm.device)
+        places = torch.tensor(self._places[: len(self.steps)], device=ids.device)
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        return StepInputs(inputs, torch.arange(len(places), device=ids.device), places)
 
     def _why_stopped(self) -> str | None:
         if not self.lm.has_head:

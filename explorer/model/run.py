@@ -26,6 +26,7 @@ from transformers import (
 
 from explorer.core.beams import BeamSearch
 from explorer.core.branches import RunTree
+from explorer.core.inside import InsideReading
 from explorer.core.records import RunSnapshot, StepRecord
 from explorer.core.sampling import RankedLogits, SamplingParams
 from explorer.core.tokens import Token, TokenizedText
@@ -35,6 +36,7 @@ from explorer.model.errors import RunFinishedError, TextError
 from explorer.model.run_attention import ReadableRun
 
 if TYPE_CHECKING:
+    from explorer.model.inside import StepInputs
     from explorer.model.language_model import LanguageModel
 
 
@@ -261,6 +263,19 @@ class Run(ReadableRun):
         while not self.finished:
             self.step()
         return self
+
+    def inside(self, top: int = 5, *, run_id: int = 0) -> InsideReading:
+        """What every part of every layer added at each step, and what each layer would already choose.
+
+        One extra pass; see `explorer.model.inside.read_inside`.
+        """
+        from explorer.model.inside import read_inside
+
+        return read_inside(self, run_id, top)
+
+    @abstractmethod
+    def inputs_of_steps(self) -> StepInputs:
+        """What makes the model read all steps of the branch at once; there is at least one."""
 
     @abstractmethod
     def _limit_steps(self, max_new_tokens: int) -> None:

@@ -268,6 +268,23 @@ def test_that_the_engine_searches_and_says_how_far_it_is(qtbot: QtBot) -> None:
     assert worst.run.text == found.hypotheses[-1].text
 
 
+def test_that_the_engine_looks_into_the_steps_on_show(qtbot: QtBot) -> None:
+    engine, task = Engine(), Task(lambda *_: None, lambda _: None)
+    assert engine.inside(task) is None
+    engine.load(LoadRequest("fr-en", device="cpu"), task)
+    engine.begin(7, SENTENCE, GREEDY, None, task)
+    run = engine.step_on(GREEDY, None, task).run
+    while not run.finished:
+        run = engine.step_on(GREEDY, None, task).run
+    reading = engine.inside(task, top=3)
+    assert reading is not None
+    assert (reading.run_id, reading.nodes) == (7, run.nodes)
+    assert len(reading.sublayers) == 3 * 3
+    assert reading.lens is not None
+    assert reading.lens.top_ids.shape == (len(run.steps), 4, 3)
+    assert tuple(reading.lens.top_ids[:, -1, 0]) == run.token_ids
+
+
 def test_that_a_step_that_fails_leaves_the_run_to_go_on_with(
     qtbot: QtBot, state: AppState, controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
