@@ -13,6 +13,8 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication
 
+from explorer.resources import resources_folder
+
 SizeName = Literal["small", "body", "title", "large"]
 SchemeChoice = Literal["system", "light", "dark"]
 
@@ -245,6 +247,8 @@ class Theme(QObject):
         # Rules, because Qt drops a font set by hand when a styled widget moves to another parent, as a
         # panel does when its dock floats.
         mono = self.mono().family()
+        # Its grey stands out on either scheme's surface; a style sheet cannot draw one itself.
+        chevron = (resources_folder() / "icons" / "chevron-down.svg").as_posix()
         radius, pad, small, title = self.space(1), self.space(1), self.pixels("small"), self.pixels("title")
         return f"""
         QWidget {{ color: {p.text}; }}
@@ -293,6 +297,8 @@ class Theme(QObject):
             padding: {round(pad * 0.8)}px {pad}px; selection-background-color: {p.accent};
             selection-color: {p.accent_text};
         }}
+        QComboBox::drop-down {{ border: none; width: {pad * 3}px; }}
+        QComboBox::down-arrow {{ image: url("{chevron}"); width: {small}px; height: {small}px; }}
         QComboBox QAbstractItemView {{ background: {p.surface}; border: 1px solid {p.border}; }}
         QMenuBar, QMenu, QStatusBar, QToolBar {{ background: {p.window}; border: none; }}
         QStatusBar::item {{ border: none; }}
