@@ -14,6 +14,7 @@ from explorer.app.engine import Engine, LoadRequest, RunUpdate
 from explorer.app.generation_controller import GenerationController
 from explorer.app.marked_controller import MarkedController
 from explorer.app.state import Activity, ActivityKind, AppState, Notice
+from explorer.app.temperature_controller import GRID_SLOT, TemperatureController
 from explorer.app.vector_controller import VectorController
 from explorer.app.worker import Task, Worker
 from explorer.core.branch_lanes import run_at
@@ -86,6 +87,7 @@ class Controller(QObject):
         self._vectors = VectorController(state, self._worker, self)
         self._generation = GenerationController(state, self._worker, self)
         self._marked = MarkedController(state, self._worker, self)
+        self._temperatures = TemperatureController(state, self._worker, self)
         self._connect()
 
     def _connect(self) -> None:
@@ -193,7 +195,7 @@ class Controller(QObject):
         self._moves = 0
         self._pause.stop()
         self._begun_text = None
-        self._worker.cancel_all(but=frozenset({"model", "cloud"}))
+        self._worker.cancel_all(but=frozenset({"model", "cloud", GRID_SLOT}))
 
     def _begin(self) -> bool:
         """Encode the typed text now; says whether there is a text to encode."""

@@ -24,6 +24,7 @@ from explorer.core.records import (
 )
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, Place
+from explorer.core.temperature_grid import GridRow
 from explorer.core.tokens import TokenizedText
 from explorer.core.vectors import Arithmetic, CosineMatrix, Neighbourhood, TokenPath, VectorMode
 
@@ -63,6 +64,8 @@ class Engine:
         self._lm: LanguageModel | None = None
         self._run: Run | None = None
         self._run_id = 0
+        # The row of a temperature grid that is being generated: of which grid and settings, and its texts.
+        self._row: tuple[tuple[int, SamplingParams], Run, list[str]] | None = None
 
     def load(self, request: LoadRequest, task: Task) -> ModelInfo:
         """Load a model; the one before stays in force when this one fails."""
@@ -80,7 +83,7 @@ class Engine:
             allow_pickle=request.allow_pickle,
         )
         self._lm = lm
-        self._run = None
+        self._run = self._row = None
         return lm.info
 
     def tokenize(self, text: str) -> TokenizedText:
@@ -210,6 +213,25 @@ class Engine:
             raise RuntimeError("There is no run.")
         self._run.name_branch(node, name)
         return self._update(None)
+
+    def temperature_row(self, grid_id: int, text: str, params: SamplingParams, task: Task) -> GridRow:
+        """Begin a row of a temperature grid, or go on with it, as far as fits between two updates."""
+        lm = self._model()
+        lm.recorder.cancel = task.cancelled
+        key = (grid_id, params)
+        if self._row is None or self._row[0] != key:
+            self._row = None  # two of them are never held
+            self._row = (key, lm.generate(text, params), [])
+        _, run, texts = self._row
+        until = time.perf_counter() + UPDATE_SECONDS
+        while not run.finished and not task.cancelled.is_set():
+            run.step()
+            texts.append(run.text)
+            if time.perf_counter() > until:
+                break
+        if run.finished:
+            self._row = None
+        return GridRow(params, tuple(run.token_ids), tuple(texts), run.stop_reason)
 
     def attention(
         self, head: HeadRef, summary: AttentionSummary = "head", places: tuple[Place, ...] = ()

@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, Signal
 
 from explorer.app.generation_state import GenerationState
 from explorer.app.marked_heads import MarkedHeads
+from explorer.app.temperature_state import TemperatureState
 from explorer.app.vector_state import VectorState
 from explorer.core.records import (
     AttentionMap,
@@ -117,6 +118,7 @@ class AppState(QObject):
         self.vectors = VectorState(self)
         self.generation = GenerationState(self)
         self.marked = MarkedHeads(self)
+        self.temperatures = TemperatureState(self)
         self._model: ModelInfo | None = None
         self._cloud: TokenCloud | None = None
         self._cloud_problem = ""

@@ -107,6 +107,13 @@ class Worker(QThread):
                 if task.slot not in but:
                     task.cancel()
 
+    def cancel_slot(self, slot: str) -> None:
+        """Cancel the tasks of one slot that wait or run."""
+        with self._changed:
+            for task in [*self._waiting, *([self._running] if self._running else [])]:
+                if task.slot == slot:
+                    task.cancel()
+
     @property
     def idle(self) -> bool:
         """Whether every task that was submitted has ended and been answered, or the worker was stopped."""

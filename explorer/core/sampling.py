@@ -24,6 +24,8 @@ from explorer.core.tempered import TemperedLogits
 FloatArray = npt.NDArray[np.float32]
 # A ranking, and exponentials and probabilities at temperature 1 and at another one, per vocabulary entry.
 KEPT_BYTES = 24
+# What ``transformers.set_seed`` takes.
+LARGEST_SEED = 2**32 - 1
 CutName = Literal["top_k", "top_p", "min_p", "typical_p"]
 
 
@@ -54,7 +56,7 @@ class SamplingParams:
         Bans tokens that would complete an n-gram already there. None leaves what the checkpoint
         sets; 0 switches it off.
     seed : int or None
-        Seed of the draws; None draws differently each time.
+        Seed of the draws, from 0 to `LARGEST_SEED`; None draws differently each time.
 
     Raises
     ------
@@ -77,6 +79,7 @@ class SamplingParams:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
                 raise ValueError(f"{name} must be a whole number, not {value!r}.")
+        _check(self.seed, "seed", 0, LARGEST_SEED, f"from 0 to {LARGEST_SEED}")
         _check(self.top_k, "top_k", 0, math.inf, "0 (off) or a whole number above it")
         _check(self.top_p, "top_p", 0.0, 1.0, "from 0 to 1")
         _check(self.min_p, "min_p", 0.0, 1.0, "from 0 to 1")

@@ -15,25 +15,32 @@ from PySide6.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
 
 from explorer.app.state import AppState, Notice
 from explorer.core.records import StepRecord
-from explorer.core.sampling import Distribution, LogitsError
+from explorer.core.sampling import Distribution, LogitsError, SamplingParams
 from explorer.core.selection import TokenRef
 from explorer.panels.softmax.bar_content import Bar, BarContent, exact_text, percent_text, read_bar, read_bars
 from explorer.panels.softmax.bar_legend import BarLegend
 from explorer.panels.softmax.distribution_bars import DistributionBars, describe
 from explorer.panels.softmax.sampling_controls import SamplingControls, compact_button
 from explorer.panels.softmax.stages import STAGES, after_stage
+from explorer.panels.softmax.temperature_view import TemperatureView
 from explorer.panels.widgets.panel import Panel
 from explorer.panels.widgets.piece_text import plain_tooltip, shorten, visible_piece
+from explorer.panels.widgets.segmented import Segmented
 from explorer.theme import Theme
 
 _LONGEST_PIECE = 24
 _UNBOUNDED = 16_777_215  # Qt's own word for "no maximum"
+VIEWS = {
+    "bars": "The distribution of the viewed step, before and after reshaping",
+    "grid": "The same sentence at several temperatures, side by side",
+}
 _HINT = "Run a sentence: the probabilities of its next token appear here."
 
 
@@ -57,6 +64,9 @@ class SoftmaxPanel(Panel):
         self.bars.set_emphasis(state.emphasis_of_id)
         self.legend = BarLegend(theme, content)
         self.controls = SamplingControls(theme, content)
+        self.chooser = Segmented(theme, "softmax_view", content, dense=True, vertical=True)
+        self.chooser.set_names(tuple(VIEWS), tuple(VIEWS.values()))
+        self.temperatures = TemperatureView(state, theme, content)
         self.log_axis = _toggle(
             "log_axis", "log", "Logarithmic axis: equal heights are equal factors", content
         )
@@ -80,9 +90,11 @@ class SoftmaxPanel(Panel):
         self.controls.more.toggled.connect(self._on_more_toggled)
         actions = self.controls.actions_row
         actions.params_pasted.connect(state.set_sampling)
-        actions.paste_refused.connect(self._on_paste_refused)
+        actions.refused.connect(self._on_input_refused)
         actions.draw_requested.connect(self._on_draw_requested)
         actions.replay_requested.connect(self._on_replay_requested)
+        self.chooser.chosen.connect(self.show_view)
+        self.temperatures.row_taken.connect(self._on_row_taken)
         self.bars.bar_hovered.connect(self._on_bar_hovered)
         self.bars.bar_clicked.connect(self._on_bar_clicked)
         state.model_changed.connect(self._update_vocabulary)
@@ -93,6 +105,7 @@ class SoftmaxPanel(Panel):
         state.selection_changed.connect(self._update_emphasis)
         state.hover_changed.connect(self._update_emphasis)
         state.stale_changed.connect(self._update_stale)
+        self.show_view("bars")
         self._update_theme()
         self._update_vocabulary()
         self._update_sampling()
@@ -113,13 +126,21 @@ class SoftmaxPanel(Panel):
         self._bottom = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._bottom.addWidget(self.reading, 1)
         self._bottom.addWidget(self.rest_line)
-        self._chart = QVBoxLayout()
+        chart = QWidget(content)
+        self._chart = QVBoxLayout(chart)
         self._chart.setContentsMargins(0, 0, 0, 0)
         self._chart.addLayout(self._top)
         self._chart.addWidget(self.bars, 1)
         self._chart.addLayout(self._bottom)
+        self.views: dict[str, QWidget] = {"bars": chart, "grid": self.temperatures}
+        self._pages = _Pages(content)
+        for view in self.views.values():
+            self._pages.addWidget(view)
+        self._left = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._left.addWidget(self.chooser, 0, Qt.AlignmentFlag.AlignTop)
+        self._left.addWidget(self._pages, 1)
         self._content = QBoxLayout(QBoxLayout.Direction.LeftToRight, content)
-        self._content.addLayout(self._chart, 1)
+        self._content.addLayout(self._left, 1)
         self._content.addWidget(self.controls)
         # Where the dock is too small for all of it, it scrolls: nothing is squeezed or cut.
         self._scroll = QScrollArea(self.body)
@@ -129,6 +150,16 @@ class SoftmaxPanel(Panel):
         outer = QVBoxLayout(self.body)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self._scroll)
+
+    @property
+    def view(self) -> str:
+        """Name of the view that is open."""
+        return next(name for name, view in self.views.items() if view is self._pages.currentWidget())
+
+    def show_view(self, name: str) -> None:
+        """Open a view by its name: the bars, or the grid of temperatures."""
+        self._pages.setCurrentWidget(self.views[name])
+        self.chooser.set_current(name)
 
     # -- what a person did --------------------------------------------------------------------------
 
@@ -161,7 +192,7 @@ class SoftmaxPanel(Panel):
             self._on_stage_chosen(STAGES[-1].name)
         self._arrange()
 
-    def _on_paste_refused(self, reason: str) -> None:
+    def _on_input_refused(self, reason: str) -> None:
         self.state.set_notice(Notice(reason, error=False))
 
     def _on_draw_requested(self, count: int) -> None:
@@ -173,6 +204,10 @@ class SoftmaxPanel(Panel):
     def _on_replay_requested(self) -> None:
         self.state.reset_requested.emit()
         self.state.finish_requested.emit()
+
+    def _on_row_taken(self, params: SamplingParams) -> None:
+        self.state.set_sampling(params)
+        self._on_replay_requested()
 
     def _show_draws(self, draws: npt.NDArray[np.int64] | None) -> None:
         self._draws = draws
@@ -193,7 +228,9 @@ class SoftmaxPanel(Panel):
         self._update_distribution()
 
     def _update_step(self) -> None:
-        self.show_hint("" if self.state.step is not None else _HINT)
+        # The grid needs no step.
+        grid = self.state.temperatures.grid is not None or self.view == "grid"
+        self.show_hint("" if grid or self.state.step is not None else _HINT)
         self._update_distribution()
 
     def _update_distribution(self) -> None:
@@ -278,6 +315,9 @@ class SoftmaxPanel(Panel):
             layout.setSpacing(space(0.8))
         for toggle in (self.sum_line, self.log_axis, self.fit_axis):
             toggle.setStyleSheet(compact_button(space(0.3), space(1.2), theme.pixels("small")))
+        self._left.setSpacing(space(1))
+        self.chooser.update_theme()
+        self.temperatures.update_theme()
         self.controls.update_theme()
         self.legend.updateGeometry()
         self.bars.update_geometry()
@@ -297,16 +337,17 @@ class SoftmaxPanel(Panel):
         space = self.theme.space
         beside = self.width() >= space(120)
         if beside:
-            low = self.height() < self.controls.height_in(1) + space(3)
+            low = self.height() < self.controls.height_in(1) + space(1.5)
             columns = 2 if low and self.width() >= space(190) else 1
         else:
             columns = 2 if self.width() >= space(95) else 1
         self._content.setDirection(_direction(beside))
+        self._left.setDirection(_direction(self.width() >= space(75)))
         self.controls.arrange(columns)
         width = self.controls.width_in(columns)
         self.controls.setMinimumWidth(width if beside else 0)
         self.controls.setMaximumWidth(width if beside else _UNBOUNDED)
-        chart = self.width() - (width if beside else 0) - space(7)
+        chart = self.width() - (width if beside else 0) - space(8) - self.chooser.sizeHint().width()
         buttons = (self.sum_line, self.log_axis, self.fit_axis)
         toggles = sum(button.sizeHint().width() + space(1) for button in buttons)
         legend = self.legend.sizeHint().width()
@@ -323,6 +364,13 @@ class SoftmaxPanel(Panel):
         self.reading.setFixedHeight(row * (1 if chart >= space(75) else 2) + 2)
         align = Qt.AlignmentFlag.AlignRight if wide else Qt.AlignmentFlag.AlignLeft
         self.rest_line.setAlignment(align | Qt.AlignmentFlag.AlignVCenter)
+
+
+class _Pages(QStackedWidget):
+    """Views of which one is open; what they would like to have makes no panel scroll, only what they need."""
+
+    def sizeHint(self) -> QSize:
+        return self.minimumSizeHint()
 
 
 def _direction(beside: bool) -> QBoxLayout.Direction:

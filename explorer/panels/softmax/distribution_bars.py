@@ -139,7 +139,7 @@ class DistributionBars(QWidget):
         return make_axis(values, logarithmic=self._logarithmic, fitted=self._fitted)
 
     def minimumSizeHint(self) -> QSize:  # noqa: D102
-        return QSize(self.theme.space(40), self.theme.space(26))
+        return QSize(self.theme.space(30), self.theme.space(26))
 
     def sizeHint(self) -> QSize:  # noqa: D102
         return self.minimumSizeHint()

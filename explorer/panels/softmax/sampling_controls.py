@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from explorer.core.sampling import GREEDY, SamplingParams
 from explorer.panels.softmax.labelled_slider import LabelledSlider
@@ -96,22 +96,10 @@ MORE_SETTINGS = (
 )
 
 PRESETS = (
-    Preset("Greedy", "Always the most likely token: the same text every time.", GREEDY),
-    Preset(
-        "Focused",
-        "Sharpens what the model prefers and cuts the tail: few surprises.",
-        SamplingParams(0.6, top_p=0.9),
-    ),
-    Preset(
-        "Balanced",
-        "The model's own probabilities, without the unlikely tail.",
-        SamplingParams(1.0, top_p=0.95),
-    ),
-    Preset(
-        "Creative",
-        "Flattens, so that unlikely tokens get a chance; min-p keeps the hopeless ones out.",
-        SamplingParams(1.5, min_p=0.05),
-    ),
+    Preset("Greedy", "Always the most likely token: no chance in it.", GREEDY),
+    Preset("Focused", "Sharper, and the tail is cut: few surprises.", SamplingParams(0.6, top_p=0.9)),
+    Preset("Balanced", "The model's own odds, without the tail.", SamplingParams(1.0, top_p=0.95)),
+    Preset("Creative", "Flatter: unlikely tokens get a chance.", SamplingParams(1.5, min_p=0.05)),
 )
 
 
@@ -140,6 +128,7 @@ class SamplingControls(QWidget):
             )
             self.sliders[setting.field] = slider
         self.actions_row = SamplingActions(theme, self)
+        self.actions_row.seed_edited.connect(lambda seed: self._edit(self._params.with_changes(seed=seed)))
         self._grid = QGridLayout()
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._columns = 0
@@ -153,8 +142,14 @@ class SamplingControls(QWidget):
             button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
             # A click sets the state, and the state says which preset is down.
             button.clicked.connect(lambda _checked, preset=preset: self._edit(self._with_preset(preset)))
+            button.installEventFilter(self)
             self.presets[preset.name] = button
             self._preset_row.addWidget(button)
+        self.why = QLabel(self)
+        self.why.setObjectName("preset_why")
+        self.why.setProperty("role", "hint")
+        self.why.setTextFormat(Qt.TextFormat.PlainText)
+        self.why.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.more = QPushButton("more", self)
         self.more.setObjectName("more_settings")
         self.more.setCheckable(True)
@@ -167,6 +162,7 @@ class SamplingControls(QWidget):
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.addLayout(self._grid)
         self._column.addLayout(self._preset_row)
+        self._column.addWidget(self.why)
         self._column.addWidget(self.stages)
         self._column.addWidget(self.actions_row)
         self._column.addStretch(1)
@@ -181,6 +177,7 @@ class SamplingControls(QWidget):
             slider.set_value(getattr(params, field))
         for preset in PRESETS:
             self.presets[preset.name].setChecked(params == self._with_preset(preset))
+        self._update_why()
 
     def set_vocabulary_size(self, size: int) -> None:
         """Let top-k run up to the whole vocabulary."""
@@ -222,16 +219,17 @@ class SamplingControls(QWidget):
         """How high it is with the sliders in so many columns and the presets in one row."""
         rows = -(-len(self._shown()) // columns)
         slider = next(iter(self.sliders.values())).sizeHint().height()
-        button = next(iter(self.presets.values())).sizeHint().height()
-        rest = 2 * (button + self._column.spacing())
-        return rows * (slider + self._grid.verticalSpacing()) + rest
+        preset = next(iter(self.presets.values())).sizeHint().height()
+        below = preset + self.why.sizeHint().height() + self.actions_row.draw.sizeHint().height()
+        spacing = (rows - 1) * self._grid.verticalSpacing() + 3 * self._column.spacing()
+        return rows * slider + below + spacing
 
     def update_theme(self) -> None:
         """Sizes changed."""
         theme = self.theme
         self._grid.setVerticalSpacing(theme.space(0.5))
         self._grid.setHorizontalSpacing(theme.space(4))
-        self._column.setSpacing(theme.space(1.5))
+        self._column.setSpacing(theme.space(1))
         self._preset_row.setSpacing(theme.space(1))
         for button in (*self.presets.values(), self.more):
             button.setStyleSheet(compact_button(theme.space(0.6), theme.space(1.2), theme.pixels("body")))
@@ -239,6 +237,8 @@ class SamplingControls(QWidget):
         self.actions_row.style_buttons(style, theme.space(1))
         style = compact_button(theme.space(0.2), theme.space(0.8), theme.pixels("small"))
         self.stages.style_buttons(style, theme.space(0.6))
+        self.why.setFont(theme.prose("small"))
+        self.why.setStyleSheet(f"font-size: {theme.pixels('small')}px;")
         for slider in self.sliders.values():
             slider.update_theme()
         widest = max(slider.label.sizeHint().width() for slider in self.sliders.values())
@@ -249,6 +249,17 @@ class SamplingControls(QWidget):
         """The settings in force with the preset's shape; penalties and seed stay."""
         names = ("temperature", "top_k", "top_p", "min_p", "typical_p")
         return self._params.with_changes(**{name: getattr(preset.params, name) for name in names})
+
+    def _update_why(self) -> None:
+        """One line of why: of the preset under the pointer, or else of the one in force."""
+        preset = next((p for p in PRESETS if self.presets[p.name].underMouse()), None)
+        preset = preset or next((p for p in PRESETS if self.presets[p.name].isChecked()), None)
+        self.why.setText("Settings of your own." if preset is None else preset.why)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102
+        if event.type() in (QEvent.Type.Enter, QEvent.Type.Leave):
+            self._update_why()
+        return super().eventFilter(watched, event)
 
     def _edit(self, params: SamplingParams) -> None:
         self.set_params(params)
