@@ -10,15 +10,17 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from explorer.app import errors
-from explorer.app.engine import Engine, LoadRequest, RunUpdate
+from explorer.app.engine import Engine, RunUpdate
 from explorer.app.generation_controller import GenerationController
 from explorer.app.marked_controller import MarkedController
+from explorer.app.model_controller import ModelController
 from explorer.app.state import Activity, ActivityKind, AppState, Notice
 from explorer.app.temperature_controller import GRID_SLOT, TemperatureController
 from explorer.app.vector_controller import VectorController
 from explorer.app.worker import Task, Worker
 from explorer.core.branch_lanes import run_at
 from explorer.core.branches import ROOT
+from explorer.core.model_facts import LoadRequest
 from explorer.core.records import (
     AttentionMap,
     AttentionOverview,
@@ -72,11 +74,10 @@ class Controller(QObject):
     def __init__(self, state: AppState, options: ModelOptions, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._state = state
-        self._options = options
-        self._worker = Worker(Engine(), self)
+        engine = Engine(options.threads)
+        self._worker = Worker(engine, self, recover=engine.recover)
         self._run_id = 0
         self._finishing = False
-        self._loading = False
         self._begun_text: str | None = None
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
@@ -84,6 +85,10 @@ class Controller(QObject):
         self._pause.timeout.connect(self._begin)
         # Ways to another branch that the worker has not gone yet, while the state is there already.
         self._moves = 0
+        state.models.set_wanted(
+            LoadRequest("", options.device, options.dtype, allow_pickle=options.allow_pickle)
+        )
+        self._models = ModelController(state, self._worker, self)
         self._vectors = VectorController(state, self._worker, self)
         self._generation = GenerationController(state, self._worker, self)
         self._marked = MarkedController(state, self._worker, self)
@@ -98,7 +103,10 @@ class Controller(QObject):
         worker.task_failed.connect(self._on_task_failed)
         worker.drained.connect(self._on_worker_drained)
         self._notice_raised.connect(state.set_notice)
-        state.model_requested.connect(self.load)
+        self._models.loaded.connect(self._on_model_loaded)
+        self._models.gone.connect(self._on_model_gone)
+        self._models.drained.connect(self._on_worker_drained)
+        state.models.loading_changed.connect(self._on_loading_changed)
         state.source_text_changed.connect(self._on_source_text_changed)
         state.head_changed.connect(self._on_head_changed)
         state.summary_changed.connect(self._on_head_changed)
@@ -120,37 +128,34 @@ class Controller(QObject):
         """Cancel what is going on and end the worker; returns when it has ended."""
         self._pause.stop()
         self._finishing = False
+        self._models.shut_down()
         self._worker.stop()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is going on or about to."""
-        return self._worker.idle and not self._pause.isActive() and not self._finishing
+        waiting = self._pause.isActive() or self._finishing
+        return self._worker.idle and self._models.idle and not waiting
 
     # -- loading ----------------------------------------------------------------------------------
 
-    @Slot(str)
     def load(self, name: str) -> None:
         """Load another model; the one in force stays until the new one is ready."""
+        self._models.load(name)
+
+    @property
+    def _loading(self) -> bool:
+        return self._state.models.loading is not None
+
+    def _on_loading_changed(self) -> None:
         self._finishing = False
-        self._loading = True
-        options = self._options
-        request = LoadRequest(name, options.device, options.dtype, options.threads, options.allow_pickle)
-        self._worker.submit(
-            Task(
-                lambda engine, task: engine.load(request, task),
-                self._on_model_loaded,
-                slot="model",
-                label=f"Loading {name} …",
-                failed=self._on_model_failed,
-            )
-        )
 
-    def _on_model_failed(self, _: BaseException) -> None:
-        self._loading = False
+    def _on_model_gone(self) -> None:
+        self._abandon_run()
+        self._state.set_model(None)
 
+    @Slot(object)
     def _on_model_loaded(self, model: ModelInfo) -> None:
-        self._loading = False
         self._abandon_run()
         self._state.set_model(model)
         self._worker.submit(
@@ -462,7 +467,7 @@ class Controller(QObject):
         if task.label:
             self._state.set_activity(Activity(task.label, kind=task.kind))
 
-    @Slot(object, str)
+    @Slot(object, object)
     def _on_task_reported(self, task: Task, text: str) -> None:
         if not task.cancelled.is_set():
             self._state.set_activity(Activity(text, kind=task.kind))
@@ -482,7 +487,7 @@ class Controller(QObject):
     @Slot()
     def _on_worker_drained(self) -> None:
         # A result handled just now may have given the worker more to do.
-        if self._worker.idle:
+        if self._worker.idle and not self._loading:
             self._state.set_activity(None)
             if self.idle:
                 self.settled.emit()
