@@ -104,11 +104,6 @@ class DecodingRun(Run):
             inputs["encoder_outputs"] = copy.copy(self._prepared.kwargs["encoder_outputs"])
         return inputs
 
-    @property
-    def cache(self) -> Any:
-        """The key-value cache: the decoder's own, and with an encoder cross-attention's."""
-        return self._prepared.kwargs.get("past_key_values")
-
     def _new_cache(self) -> Any:
         if self.lm.family == "encoder-decoder":
             # Without a config the caches grow with the layers that use them: a decoder may be deeper
