@@ -321,7 +321,8 @@ class Run(ReadableRun):
     def _on_device(self, reading: Reading) -> torch.Tensor:
         """Raw logits (1, V) on the model's device."""
         if reading.on_device is None:
-            return torch.from_numpy(reading.logits)[None].to(self.lm.device)
+            # A copy: the host's is shared with records, which views may have made read-only.
+            return torch.tensor(reading.logits, device=self.lm.device)[None]
         return reading.on_device
 
     def _leave(self, nodes: list[int]) -> None:
