@@ -125,13 +125,7 @@ class Controller(QObject):
     @property
     def idle(self) -> bool:
         """Whether nothing is going on or about to."""
-        about_to = self._pause.isActive() or self._finishing or self._generation.waiting
-        return self._worker.idle and not about_to
-
-    def tell_if_settled(self) -> None:
-        """Something that was about to be asked is not wanted any more."""
-        if self.idle:
-            self.settled.emit()
+        return self._worker.idle and not self._pause.isActive() and not self._finishing
 
     # -- loading ----------------------------------------------------------------------------------
 
@@ -159,6 +153,8 @@ class Controller(QObject):
         self._loading = False
         self._abandon_run()
         self._state.set_model(model)
+        if model.notes:
+            self._state.set_notice(Notice(" ".join(model.notes), error=False))
         self._worker.submit(
             Task(
                 lambda engine, _: engine.cloud(),
@@ -221,7 +217,7 @@ class Controller(QObject):
         )
         return True
 
-    def ensure_run(self) -> bool:
+    def _ensure_run(self) -> bool:
         """Before a step: see to it that a run of the typed text is there or on its way."""
         if self._loading or self._state.model is None:
             self._state.set_notice(Notice("The model is still loading; step when it is there.", error=False))
@@ -248,10 +244,6 @@ class Controller(QObject):
     def run_id(self) -> int:
         """Which run is current."""
         return self._run_id
-
-    def show_update(self, run_id: int, update: RunUpdate) -> None:
-        """Show what a task of the current run came to; of another run it is dropped."""
-        self._on_run_updated(run_id, update)
 
     def submit_run(self, work: RunWork, *, label: str = "") -> None:
         """Do something to the current run; the state shows what it came to."""
@@ -322,13 +314,13 @@ class Controller(QObject):
 
     def _on_step_requested(self) -> None:
         self._finishing = False
-        if self.ensure_run() and not self._ended():
+        if self._ensure_run() and not self._ended():
             params, head = self._state.sampling, self._state.head
             self._submit_run(lambda engine, task: engine.step(params, head, task), label="Stepping …")
 
     def _on_force_requested(self, token_id: int) -> None:
         run, viewed = self._state.run, self._state.viewed_step
-        if not self.ensure_run():
+        if not self._ensure_run():
             return
         params, head = self._state.sampling, self._state.head
         self._finishing = False
@@ -355,7 +347,7 @@ class Controller(QObject):
         self._submit_run(lambda engine, task: engine.back(params, head, task), label="Going back …")
 
     def _on_finish_requested(self) -> None:
-        if self._finishing or not self.ensure_run() or self._ended():
+        if self._finishing or not self._ensure_run() or self._ended():
             return
         self._finishing = True
         self._go_on()
@@ -494,4 +486,5 @@ class Controller(QObject):
         # A result handled just now may have given the worker more to do.
         if self._worker.idle:
             self._state.set_activity(None)
-            self.tell_if_settled()
+            if self.idle:
+                self.settled.emit()

@@ -196,9 +196,8 @@ class Engine:
 
         run = self._current(params, task)
         found = run.beam_search(width, length_penalty, max_new_tokens, report=report, run_id=self._run_id)
-        for node in run.tree.nodes:
-            if node.step is not None:
-                node.step.summarise()
+        for step in run.steps:
+            step.summarise()
         return found, self._update(head)
 
     def inside(self, task: Task, top: int = 5) -> InsideReading | None:
@@ -249,8 +248,8 @@ class Engine:
         return tuple(self._run.attention_map(HeadRef(kind, *place)) for place in places)
 
     def inspect(self, head: HeadRef, cell: tuple[int, int]) -> CellReading | None:
-        """How one weight of the current run came about; None when the run no longer reaches so far."""
-        if self._run is None:
+        """How one weight of the current run came about; None where that is out of reach or unknown."""
+        if self._run is None or self._model().info.weights_only:
             return None
         queries, keys = self._run.snapshot().attention_axes(head.kind)
         row, column = cell

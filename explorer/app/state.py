@@ -475,7 +475,7 @@ class AppState(QObject):
 
 
 def _first_head(model: ModelInfo | None) -> HeadRef | None:
-    if model is None or not model.layers:
+    if model is None or not model.attention_kinds:
         return None
-    kind = "cross" if "cross" in model.layers else model.attention_kinds[-1]
+    kind = "cross" if "cross" in model.attention_kinds else model.attention_kinds[-1]
     return HeadRef(kind, model.layers[kind] - 1, 0)

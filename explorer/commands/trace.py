@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     write_atomically(folder / "attention.npz", attention_npz(traced))
     write_atomically(folder / "logits.npz", logits_npz(traced))
     write_atomically(folder / "tokens.csv", tokens_csv(traced).encode())
+    for note in lm.info.notes:
+        print(note)
     if traced.source.cut_tokens:
         print(
             f"The text is {len(traced.source) + traced.source.cut_tokens} tokens long and the model reads "
@@ -87,6 +89,7 @@ def as_json(run: Run) -> dict[str, Any]:
             "vocabulary": info.vocabulary_size,
             "layers": info.layers,
             "heads": info.heads,
+            "notes": info.notes,
         },
         "settings": _settings(run.params),
         "source": {

@@ -54,6 +54,10 @@ class ModelInfo:
         queries share them (grouped-query attention).
     context_length : int or None
         Most source tokens that the model reads; None where the architecture sets no limit.
+    mapless : tuple of AttentionKind
+        Kinds without weights between every two tokens, of which there are no maps.
+    weights_only : bool
+        Whether maps are all that can be read of attention, and not how a weight came about.
     notes : tuple of str
         What a person should know of how it was loaded, one sentence each.
     placement : dict
@@ -76,11 +80,13 @@ class ModelInfo:
     notes: tuple[str, ...] = ()
     key_heads: dict[AttentionKind, int] = field(default_factory=dict)
     placement: dict[str, int] = field(default_factory=dict)
+    mapless: tuple[AttentionKind, ...] = ()
+    weights_only: bool = False
 
     @property
     def attention_kinds(self) -> tuple[AttentionKind, ...]:
-        """Kinds of attention that the model has, encoder first."""
-        return tuple(self.layers)
+        """Kinds of attention that can be drawn, encoder first."""
+        return tuple(kind for kind in self.layers if kind not in self.mapless)
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,7 +344,7 @@ class AttentionMap:
     head : HeadRef
         Which head; of a summary, only its kind and layer count.
     weights : numpy.ndarray
-        (query, key) float32; each row sums to 1.
+        (query, key) float32; each row sums to 1 (less, where an architecture has a sink that is no token).
     queries, keys : tuple of TokenRef
         What each row and column stands for, see `RunSnapshot.attention_axes`.
     summary : AttentionSummary

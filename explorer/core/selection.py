@@ -12,6 +12,7 @@ from typing import Literal
 
 Side = Literal["source", "start", "generated", "vocabulary"]
 AttentionKind = Literal["encoder", "decoder", "cross"]
+ATTENTION_KINDS: tuple[AttentionKind, ...] = ("encoder", "decoder", "cross")
 # What a map is made of: one head, the mean over the heads of its layer, the mean over chosen heads of any
 # layers, or the rollout up to its layer.
 AttentionSummary = Literal["head", "mean", "chosen", "rollout"]

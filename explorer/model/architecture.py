@@ -81,7 +81,10 @@ def context_length(config: Any) -> int | None:
 def attention_layout(
     config: Any, family: Family
 ) -> tuple[dict[AttentionKind, int], dict[AttentionKind, int], dict[AttentionKind, int]]:
-    """Layers, query heads and key heads (fewer, where queries share them), by attention kind."""
+    """Layers, query heads and key heads (fewer, where queries share them), by attention kind.
+
+    Of a model without attention heads, such as Mamba, 0 heads.
+    """
     if family == "encoder-decoder":
         encoder = int(getattr(config, "encoder_layers", None) or config.num_hidden_layers)
         decoder = getattr(config, "decoder_layers", None) or getattr(config, "num_decoder_layers", None)
@@ -95,6 +98,6 @@ def attention_layout(
         }
         return {"encoder": encoder, "decoder": decoder, "cross": decoder}, heads, dict(heads)
     kind: AttentionKind = "decoder" if family == "decoder-only" else "encoder"
-    query_heads = int(config.num_attention_heads)
+    query_heads = int(getattr(config, "num_attention_heads", None) or 0)
     key_heads = int(getattr(config, "num_key_value_heads", None) or query_heads)
     return {kind: int(config.num_hidden_layers)}, {kind: query_heads}, {kind: key_heads}

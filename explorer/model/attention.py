@@ -19,7 +19,7 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import sdpa_mask
 
 from explorer.core.selection import AttentionKind
-from explorer.model.attention_notes import Notes, Slot
+from explorer.model.attention_notes import AttentionNotes, BatchNotes, Notes, Slot
 from explorer.model.errors import CancelledError
 
 # Not named after SDPA: transformers would then refuse it for models that cap their scores.
@@ -40,6 +40,14 @@ class AttentionRecorder:
             layer = next((int(part) for part in name.split(".") if part.isdigit()), None)
             if layer is not None:
                 _PLACES[module] = _Place(Slot(kind, layer), weakref.ref(self))
+
+    def new_notes(self) -> AttentionNotes:
+        """Empty notes for a run."""
+        return AttentionNotes()
+
+    def new_batch_notes(self) -> BatchNotes:
+        """Empty notes for a pass of several sequences."""
+        return BatchNotes()
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ class Search:
         reading = self._branches.places[ROOT].reading
         assert reading is not None
         self._move_on(BaseModelOutputWithPast(past_key_values=self._prepared.kwargs["past_key_values"]))
-        logits = torch.tensor(reading.logits, device=self._running.device)
+        logits = torch.from_numpy(reading.logits).to(self._running.device)
         return logits.expand(self.width, -1)
 
     def _forward(self) -> torch.Tensor:
@@ -164,7 +164,7 @@ class Search:
         inputs = model.prepare_inputs_for_generation(
             self._running[0, :, : self._length], next_sequence_length=1, **kwargs
         )
-        notes = BatchNotes()
+        notes = self._lm.recorder.new_batch_notes()
         with self._note(notes):
             outputs = model(**inputs, return_dict=True)
         self._move_on(outputs)

@@ -15,7 +15,7 @@ from explorer.core.sampling import GREEDY, SamplingParams
 from explorer.core.tokens import TokenizedText
 from explorer.model import devices, hub, loading
 from explorer.model.architecture import attention_layout, context_length, family_of
-from explorer.model.attention import AttentionRecorder
+from explorer.model.capture import TRIED_TEXT, find_capture
 from explorer.model.errors import ModelError
 from explorer.model.folder import read_checkpoint
 from explorer.model.tokenizer import TextTokenizer
@@ -93,7 +93,9 @@ class LanguageModel:
     has_head : bool
         Whether it predicts tokens; False for a bare stack, whose vectors and attention are there all
         the same.
-    recorder : AttentionRecorder
+    capture : Capture
+        How attention is read.
+    recorder : Recorder
         Where attention is noted, and where a forward pass can be cancelled.
     """
 
@@ -107,9 +109,9 @@ class LanguageModel:
         self.embedding: Any = model.get_input_embeddings()
         rows = int(self.embedding.weight.shape[0])
         self.text_tokenizer = TextTokenizer(tokenizer, context_length(self.config), rows)
-        self.recorder = AttentionRecorder(
-            model, encoder_only=family == "encoder-only", has_encoder=family == "encoder-decoder"
-        )
+        ids = list(self.text_tokenizer.encode(TRIED_TEXT).ids)
+        self.capture = find_capture(model, family, attention_layout(self.config, family)[0], ids)
+        self.recorder = self.capture.recorder
 
     @property
     def device(self) -> torch.device:
@@ -141,7 +143,10 @@ class LanguageModel:
             vocabulary_size=self.text_tokenizer.vocabulary_size,
             hidden_size=int(self.embedding.weight.shape[1]),
             layers=layers,
-            heads=heads,
+            heads=heads | self.capture.heads,
+            mapless=tuple(kind for kind in layers if kind not in self.capture.heads),
+            weights_only=self.capture.weights_only,
+            notes=(self.capture.note,) if self.capture.note else (),
             key_heads=key_heads,
             context_length=self.text_tokenizer.context_length,
             placement=_placement(self.model),

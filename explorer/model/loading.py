@@ -16,7 +16,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from explorer.core.records import Family
 from explorer.model import devices
 from explorer.model.architecture import attention_layout, is_bare
-from explorer.model.attention import CAPTURING
+from explorer.model.capture import implementation_for
 from explorer.model.errors import DoesNotFitError, ModelError, first_line
 from explorer.model.folder import Checkpoint, tensor_bytes, tokenizer_files
 
@@ -151,7 +151,7 @@ def load_weights(
     several: bool = False,
     max_memory: dict[int | str, int | str] | None = None,
 ) -> Any:
-    """The model, under capturing attention, on ``device`` or spread over several.
+    """The model, under capturing attention where it knows it, on ``device`` or spread over several.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def load_weights(
                 folder,
                 config=config,
                 dtype=plan.dtype,
-                attn_implementation=CAPTURING,
+                attn_implementation=_attention_for(config, plan.family),
                 use_safetensors=checkpoint.weights == "safetensors",
                 weights_only=True,
                 trust_remote_code=False,
@@ -265,7 +265,10 @@ def skeleton_of(config: Any, family: Family, dtype: torch.dtype, where: Path | s
         with warnings.catch_warnings(), torch.device("meta"):
             warnings.simplefilter("ignore")
             return _auto_class(config, family).from_config(
-                config, dtype=dtype, attn_implementation=CAPTURING, trust_remote_code=False
+                config,
+                dtype=dtype,
+                attn_implementation=_attention_for(config, family),
+                trust_remote_code=False,
             )
     except Exception as error:  # whatever the architecture's own code trips over
         raise ModelError(
@@ -323,6 +326,11 @@ def _auto_class(config: Any, family: Family) -> Any:
         # Its head would be made up at random; a decoder's is its embedding matrix, where they are tied.
         return transformers.AutoModel
     return _AUTO_CLASSES[family]
+
+
+def _attention_for(config: Any, family: Family) -> str:
+    found = _auto_class(config, family)._model_mapping[type(config)]  # noqa: SLF001 - no public way to ask
+    return implementation_for(found[0] if isinstance(found, tuple) else found)
 
 
 def _times(shape: Any) -> str:

@@ -62,7 +62,7 @@ class MaskFillingRun(Run):
 
     def _forward(self) -> Reading:
         started = time.perf_counter()
-        notes = AttentionNotes()
+        notes = self.lm.recorder.new_notes()
         with self._noting(notes):
             outputs = self.lm.model(self._ids, attention_mask=torch.ones_like(self._ids), return_dict=True)
         self._notes_at[self.node] = notes

@@ -40,7 +40,7 @@ class ReadableRun(ABC):
     notes: AttentionNotes
 
     @abstractmethod
-    def snapshot(self, run_id: int | None = None) -> RunSnapshot:
+    def snapshot(self, run_id: int = 0) -> RunSnapshot:
         """The run as it stands, as a value that may cross threads."""
 
     def attention(
@@ -108,7 +108,7 @@ class ReadableRun(ABC):
             self._check_place(kind, 0 if layer is None else layer)
             layers = range(self.lm.info.layers[kind]) if layer is None else (layer,)
             places = [(index, head) for index in layers for head in range(self.lm.info.heads[kind])]
-        with torch.inference_mode(), self.notes.reading():
+        with torch.inference_mode():
             total: torch.Tensor | None = None
             for index, group in itertools.groupby(places, key=operator.itemgetter(0)):
                 chosen = [head for _, head in group]
@@ -141,7 +141,7 @@ class ReadableRun(ABC):
         self._check_place(kind, last)
         if kind == "cross":
             raise ValueError("Rollout follows tokens through layers; cross-attention has two texts.")
-        with torch.inference_mode(), self.notes.reading():
+        with torch.inference_mode():
             total: torch.Tensor | None = None
             for index in range(last + 1):
                 mean = self._weights(kind, index, slice(None)).mean(0)  # (n, n)
@@ -179,7 +179,7 @@ class ReadableRun(ABC):
         pooled = False
         queries = keys = 0
         special, punctuation = self._key_flags(kind)
-        with torch.inference_mode(), self.notes.reading():
+        with torch.inference_mode():
             for layer in range(info.layers[kind]):
                 weights = self._weights(kind, layer, slice(None))  # (H, q, k)
                 _, queries, keys = weights.shape
@@ -235,10 +235,9 @@ class ReadableRun(ABC):
 
     def _check_place(self, kind: AttentionKind, layer: int, head: int | None = None) -> None:
         info = self.lm.info
-        if kind not in info.layers:
-            raise ValueError(
-                f"{self.lm.name} has no {kind} attention; it has {', '.join(info.attention_kinds)}."
-            )
+        if kind not in info.attention_kinds:
+            has = f"it has {', '.join(info.attention_kinds)}" if info.attention_kinds else "nor any other"
+            raise ValueError(f"{self.lm.name} has no {kind} attention that could be drawn; {has}.")
         if not 0 <= layer < info.layers[kind]:
             raise ValueError(f"{kind} attention has layers 0 to {info.layers[kind] - 1}, not {layer}.")
         if head is not None and not 0 <= head < info.heads[kind]:

@@ -128,7 +128,14 @@ class AttentionPanel(Panel):
 
     def _update_model(self) -> None:
         self.controls.set_model(self.state.model)
-        self.show_hint("" if self.state.model is not None else "Load a model to see its attention.")
+        model = self.state.model
+        if model is None:
+            self.show_hint("Load a model to see its attention.")
+        elif not model.attention_kinds:
+            self.show_hint(f"{model.architecture} has no weights between every two tokens to draw a map of.")
+        else:
+            self.show_hint("")
+        self.weight_view.set_unknown(model is not None and model.weights_only)
         self._update_head()
 
     def _update_head(self) -> None:
@@ -263,6 +270,8 @@ class AttentionPanel(Panel):
         lines = self._view is self.line_map
         axes = lines or self.height() >= self.theme.space(_LOW_STEPS)
         text = caption_of(drawn, run, self.controls.options, lines=lines, axes=axes)
+        if self.state.model is not None and self.state.model.weights_only:
+            text += f"{' · ' if text else ''}eager attention: the model's own weights"
         if self.chooser.unordered:
             text += f" · heads not ordered: “{self.chooser.order_name}” is not measured on these maps"
         if text != self.caption.text():

@@ -22,6 +22,7 @@ from explorer.app.worker import Task
 from explorer.core.sampling import GREEDY, SamplingParams
 from explorer.core.selection import HeadRef, Selection, TokenRef
 from explorer.resources import resources_folder
+from tests.model import checkpoints
 
 
 def bundled(name: str) -> Path:
@@ -450,3 +451,22 @@ def test_that_damaged_vectors_are_said_where_they_would_stand(
     settle(qtbot, controller)
     assert state.cloud_problem == ""
     assert state.cloud is not None
+
+
+def test_that_what_a_person_should_know_of_a_model_is_said_when_it_is_loaded(
+    qtbot: QtBot, state: AppState, controller: Controller, tmp_path: Path
+) -> None:
+    state.set_source_text(checkpoints.TEXT)
+    folder = checkpoints.save(checkpoints.EAGER_DECODERS["bloom"], tmp_path, eos=False)
+    state.model_requested.emit(str(folder))
+    settle(qtbot, controller)
+    assert state.notice is not None
+    assert not state.notice.error
+    assert "Attention runs eagerly" in state.notice.text
+    state.finish_requested.emit()
+    settle(qtbot, controller)
+    assert state.attention is not None
+    assert state.overview is not None
+    state.set_selection(Selection(TokenRef("source", 1), TokenRef("source", 0)))
+    settle(qtbot, controller)
+    assert state.cell is None

@@ -168,6 +168,85 @@ ENCODER_ONLY: dict[str, Callable[[], transformers.PreTrainedModel]] = {
     ),
     "bert without a head": _stack(transformers.BertModel, **_STACK),
 }
+# Architectures whose fast attention cannot be read: by family, since each has a way of its own.
+EAGER_ENCODER_DECODERS: dict[str, Callable[[], transformers.PreTrainedModel]] = {
+    "mvp": lambda: _bart_like(transformers.MvpConfig, transformers.MvpForConditionalGeneration),
+    "prophetnet": _stack(
+        transformers.ProphetNetForConditionalGeneration,
+        hidden_size=32,
+        num_encoder_layers=2,
+        num_decoder_layers=2,
+        num_encoder_attention_heads=4,
+        num_decoder_attention_heads=4,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=48,
+        max_position_embeddings=128,
+        decoder_start_token_id=2,
+    ),
+    # Its encoder looks through a window, so that it has no weights between every two tokens.
+    "led": lambda: _bart_like(
+        transformers.LEDConfig,
+        transformers.LEDForConditionalGeneration,
+        max_encoder_position_embeddings=128,
+        max_decoder_position_embeddings=128,
+        attention_window=[8, 8],
+    ),
+}
+EAGER_DECODERS: dict[str, Callable[[], transformers.PreTrainedModel]] = {
+    "bloom": _stack(transformers.BloomForCausalLM, hidden_size=32, n_layer=2, n_head=4),
+    "codegen": _stack(
+        transformers.CodeGenForCausalLM, n_embd=32, n_layer=2, n_head=4, rotary_dim=4, n_positions=128
+    ),
+    "gpt-j": _stack(
+        transformers.GPTJForCausalLM, n_embd=32, n_layer=2, n_head=4, rotary_dim=4, n_positions=128
+    ),
+    "gpt-neo, local layers": _stack(
+        transformers.GPTNeoForCausalLM,
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        window_size=6,
+        attention_types=[[["global", "local"], 1]],
+        max_position_embeddings=128,
+    ),
+    # Through the attention interface, but with a learned sink that takes part of every row.
+    "gpt-oss, sinks": _stack(
+        transformers.GptOssForCausalLM,
+        head_dim=8,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        sliding_window=6,
+        **_GROUPED,
+    ),
+    # Likewise, with two softmaxes of which one is taken from the other.
+    "diffllama": _stack(transformers.DiffLlamaForCausalLM, **_STACK),
+}
+EAGER_ENCODERS: dict[str, Callable[[], transformers.PreTrainedModel]] = {
+    "deberta": _stack(transformers.DebertaForMaskedLM, **_STACK),
+    "deberta-v2": _stack(
+        transformers.DebertaV2ForMaskedLM,
+        relative_attention=True,
+        position_buckets=8,
+        pos_att_type=["p2c", "c2p"],
+        **_STACK,
+    ),
+    "mpnet": _stack(transformers.MPNetForMaskedLM, **_STACK),
+    # Its layers are one module, called again and again.
+    "albert": _stack(transformers.AlbertForMaskedLM, embedding_size=16, **_STACK),
+    "convbert, fewer heads than declared": _stack(
+        transformers.ConvBertForMaskedLM, embedding_size=32, **_STACK
+    ),
+}
+EAGER = {**EAGER_ENCODER_DECODERS, **EAGER_DECODERS, **EAGER_ENCODERS}
+WITHOUT_MAPS: dict[str, Callable[[], transformers.PreTrainedModel]] = {
+    "fnet": _stack(
+        transformers.FNetForMaskedLM,
+        hidden_size=32,
+        num_hidden_layers=2,
+        intermediate_size=48,
+        max_position_embeddings=128,
+    ),
+}
 ALL = {**ENCODER_DECODERS, **DECODER_ONLY, **ENCODER_ONLY}
 
 

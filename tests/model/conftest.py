@@ -24,10 +24,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         if name not in made:
             folder = tmp_path_factory.mktemp("checkpoint")
             made[name] = checkpoints.save(
-                checkpoints.ALL[name],
+                (checkpoints.ALL | checkpoints.EAGER | checkpoints.WITHOUT_MAPS)[name],
                 folder,
-                bos=name in checkpoints.ENCODER_ONLY,
-                eos=name not in checkpoints.DECODER_ONLY,
+                bos=name in checkpoints.ENCODER_ONLY | checkpoints.EAGER_ENCODERS | checkpoints.WITHOUT_MAPS,
+                eos=name not in checkpoints.DECODER_ONLY | checkpoints.EAGER_DECODERS,
             )
         return made[name]
 

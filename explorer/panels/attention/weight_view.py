@@ -13,6 +13,9 @@ from explorer.panels.widgets.empty_hint import EmptyHint
 from explorer.panels.widgets.segmented import Segmented
 from explorer.theme import Theme
 
+UNKNOWN = (
+    "This architecture keeps queries and keys to itself: its weights can be read, but not how one came about."
+)
 EMPTY = "Select a cell (click one in the matrix) to see how its weight came about."
 _POINT = "Point at a bar, a step or a colour to read it to every digit."
 
@@ -76,6 +79,10 @@ class WeightView(QWidget):
             facts = f"{content.cell.weight:.4f}"
             self.heading.set_reading(Reading(query.label, key.label, query.ref.side, key.ref.side, facts))
             self._arrange()
+
+    def set_unknown(self, unknown: bool) -> None:
+        """Say that nobody knows how a weight came about, where the model keeps it to itself."""
+        self._hint.set_text(UNKNOWN if unknown else EMPTY)
 
     def set_dimmed(self, dimmed: bool) -> None:
         """Draw all of it pale: it belongs to an older text."""
