@@ -9,6 +9,7 @@ import numpy as np
 from explorer.app.state import AppState
 from explorer.core.branches import ROOT, Node, RunTree
 from explorer.core.head_measures import head_measures
+from explorer.core.inside import InsideReading, LogitLens, Sublayer
 from explorer.core.records import (
     AttentionMap,
     AttentionOverview,
@@ -104,6 +105,35 @@ def make_branched_run(*, run_id: int = 1) -> RunSnapshot:
     nodes += [Node(i + 1, i, step) for i, step in enumerate(steps)]
     nodes += [Node(7, 2, forced), Node(8, 7, steps[3]), Node(9, 8, steps[4]), Node(10, 8, other)]
     return replace(run, tree=RunTree(tuple(nodes), current=6))
+
+
+def make_inside(run: RunSnapshot, layers: int = 3, *, lens: bool = True) -> InsideReading:
+    """Made-up norms and thoughts of every step; from layer 1 on the chosen token is on top."""
+    rng = np.random.default_rng(5)
+    count = len(run.steps)
+    sublayers = []
+    for layer in range(layers):
+        for kind in ("self-attention", "cross-attention", "feed-forward"):
+            added, stream = rng.uniform(1, 9, (2, count)).astype(np.float32)
+            forward = kind == "feed-forward"
+            neurons = rng.integers(0, 1024, (count, 4)) if forward else None
+            activations = -np.sort(-rng.uniform(0, 5, (count, 4)).astype(np.float32)) if forward else None
+            sublayers.append(Sublayer(layer, kind, added, stream, neurons, activations))
+    rows = layers + 1
+    ids = rng.integers(0, VOCABULARY, (count, rows, 5))
+    ranks = rng.integers(1, 500, (count, rows))
+    for i, step in enumerate(run.steps):
+        ids[i, 2:, 0], ranks[i, 2:] = step.token.id, 0
+    read = LogitLens(
+        ("input", *(f"layer {i}" for i in range(layers))),
+        ids,
+        -np.sort(-rng.dirichlet(np.ones(6), (count, rows)).astype(np.float32))[:, :, :5],
+        ranks,
+        rng.uniform(0, 1, (count, rows)).astype(np.float32),
+        rng.uniform(0, 9, (count, rows)).astype(np.float32),
+    )
+    norms = rng.uniform(5, 9, count).astype(np.float32)
+    return InsideReading(run.run_id, run.nodes, norms, tuple(sublayers), read if lens else None)
 
 
 def random_weights(rng: np.random.Generator, shape: tuple[int, ...], *, causal: bool = False) -> np.ndarray:

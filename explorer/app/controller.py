@@ -10,15 +10,17 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from explorer.app import errors
-from explorer.app.engine import Engine, LoadRequest, RunUpdate
+from explorer.app.engine import Engine, RunUpdate
 from explorer.app.generation_controller import GenerationController
 from explorer.app.marked_controller import MarkedController
+from explorer.app.model_controller import ModelController
 from explorer.app.state import Activity, ActivityKind, AppState, Notice
 from explorer.app.temperature_controller import GRID_SLOT, TemperatureController
 from explorer.app.vector_controller import VectorController
 from explorer.app.worker import Task, Worker
 from explorer.core.branch_lanes import run_at
 from explorer.core.branches import ROOT
+from explorer.core.model_facts import LoadRequest
 from explorer.core.records import (
     AttentionMap,
     AttentionOverview,
@@ -72,11 +74,10 @@ class Controller(QObject):
     def __init__(self, state: AppState, options: ModelOptions, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._state = state
-        self._options = options
-        self._worker = Worker(Engine(), self)
+        engine = Engine(options.threads)
+        self._worker = Worker(engine, self, recover=engine.recover)
         self._run_id = 0
         self._finishing = False
-        self._loading = False
         self._begun_text: str | None = None
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
@@ -84,6 +85,10 @@ class Controller(QObject):
         self._pause.timeout.connect(self._begin)
         # Ways to another branch that the worker has not gone yet, while the state is there already.
         self._moves = 0
+        state.models.set_wanted(
+            LoadRequest("", options.device, options.dtype, allow_pickle=options.allow_pickle)
+        )
+        self._models = ModelController(state, self._worker, self)
         self._vectors = VectorController(state, self._worker, self)
         self._generation = GenerationController(state, self._worker, self)
         self._marked = MarkedController(state, self._worker, self)
@@ -98,7 +103,10 @@ class Controller(QObject):
         worker.task_failed.connect(self._on_task_failed)
         worker.drained.connect(self._on_worker_drained)
         self._notice_raised.connect(state.set_notice)
-        state.model_requested.connect(self.load)
+        self._models.loaded.connect(self._on_model_loaded)
+        self._models.gone.connect(self._on_model_gone)
+        self._models.drained.connect(self._on_worker_drained)
+        state.models.loading_changed.connect(self._on_loading_changed)
         state.source_text_changed.connect(self._on_source_text_changed)
         state.head_changed.connect(self._on_head_changed)
         state.summary_changed.connect(self._on_head_changed)
@@ -120,37 +128,39 @@ class Controller(QObject):
         """Cancel what is going on and end the worker; returns when it has ended."""
         self._pause.stop()
         self._finishing = False
+        self._models.shut_down()
         self._worker.stop()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is going on or about to."""
-        return self._worker.idle and not self._pause.isActive() and not self._finishing
+        about_to = self._pause.isActive() or self._finishing or self._generation.waiting
+        return self._worker.idle and self._models.idle and not about_to
+
+    def tell_if_settled(self) -> None:
+        """Something that was about to be asked is not wanted any more."""
+        if self.idle:
+            self.settled.emit()
 
     # -- loading ----------------------------------------------------------------------------------
 
-    @Slot(str)
     def load(self, name: str) -> None:
         """Load another model; the one in force stays until the new one is ready."""
+        self._models.load(name)
+
+    @property
+    def _loading(self) -> bool:
+        return self._state.models.loading is not None
+
+    def _on_loading_changed(self) -> None:
         self._finishing = False
-        self._loading = True
-        options = self._options
-        request = LoadRequest(name, options.device, options.dtype, options.threads, options.allow_pickle)
-        self._worker.submit(
-            Task(
-                lambda engine, task: engine.load(request, task),
-                self._on_model_loaded,
-                slot="model",
-                label=f"Loading {name} …",
-                failed=self._on_model_failed,
-            )
-        )
 
-    def _on_model_failed(self, _: BaseException) -> None:
-        self._loading = False
+    def _on_model_gone(self) -> None:
+        self._abandon_run()
+        self._state.set_model(None)
 
+    @Slot(object)
     def _on_model_loaded(self, model: ModelInfo) -> None:
-        self._loading = False
         self._abandon_run()
         self._state.set_model(model)
         if model.notes:
@@ -217,7 +227,7 @@ class Controller(QObject):
         )
         return True
 
-    def _ensure_run(self) -> bool:
+    def ensure_run(self) -> bool:
         """Before a step: see to it that a run of the typed text is there or on its way."""
         if self._loading or self._state.model is None:
             self._state.set_notice(Notice("The model is still loading; step when it is there.", error=False))
@@ -244,6 +254,10 @@ class Controller(QObject):
     def run_id(self) -> int:
         """Which run is current."""
         return self._run_id
+
+    def show_update(self, run_id: int, update: RunUpdate) -> None:
+        """Show what a task of the current run came to; of another run it is dropped."""
+        self._on_run_updated(run_id, update)
 
     def submit_run(self, work: RunWork, *, label: str = "") -> None:
         """Do something to the current run; the state shows what it came to."""
@@ -314,13 +328,13 @@ class Controller(QObject):
 
     def _on_step_requested(self) -> None:
         self._finishing = False
-        if self._ensure_run() and not self._ended():
+        if self.ensure_run() and not self._ended():
             params, head = self._state.sampling, self._state.head
             self._submit_run(lambda engine, task: engine.step(params, head, task), label="Stepping …")
 
     def _on_force_requested(self, token_id: int) -> None:
         run, viewed = self._state.run, self._state.viewed_step
-        if not self._ensure_run():
+        if not self.ensure_run():
             return
         params, head = self._state.sampling, self._state.head
         self._finishing = False
@@ -347,7 +361,7 @@ class Controller(QObject):
         self._submit_run(lambda engine, task: engine.back(params, head, task), label="Going back …")
 
     def _on_finish_requested(self) -> None:
-        if self._finishing or not self._ensure_run() or self._ended():
+        if self._finishing or not self.ensure_run() or self._ended():
             return
         self._finishing = True
         self._go_on()
@@ -464,7 +478,7 @@ class Controller(QObject):
         if task.label:
             self._state.set_activity(Activity(task.label, kind=task.kind))
 
-    @Slot(object, str)
+    @Slot(object, object)
     def _on_task_reported(self, task: Task, text: str) -> None:
         if not task.cancelled.is_set():
             self._state.set_activity(Activity(text, kind=task.kind))
@@ -484,7 +498,6 @@ class Controller(QObject):
     @Slot()
     def _on_worker_drained(self) -> None:
         # A result handled just now may have given the worker more to do.
-        if self._worker.idle:
+        if self._worker.idle and not self._loading:
             self._state.set_activity(None)
-            if self.idle:
-                self.settled.emit()
+            self.tell_if_settled()

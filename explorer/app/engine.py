@@ -10,8 +10,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from explorer.app.errors import is_lack_of_memory
 from explorer.core.beams import BeamSearch
 from explorer.core.inside import InsideReading
+from explorer.core.model_facts import LoadRequest, MemoryReading
 from explorer.core.positions import PositionEncoding
 from explorer.core.records import (
     AttentionMap,
@@ -46,21 +48,11 @@ class RunUpdate:
     overview: AttentionOverview | None
 
 
-@dataclass(frozen=True, slots=True)
-class LoadRequest:
-    """Which model to load, and where to."""
-
-    name: str
-    device: str | None = None
-    dtype: str = "auto"
-    threads: int = 1
-    allow_pickle: bool = False
-
-
 class Engine:
     """Model work, one method per kind of task; every method is called on the worker's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1) -> None:
+        self._threads = threads
         self._lm: LanguageModel | None = None
         self._run: Run | None = None
         self._run_id = 0
@@ -68,13 +60,15 @@ class Engine:
         self._row: tuple[tuple[int, SamplingParams], Run, list[str]] | None = None
 
     def load(self, request: LoadRequest, task: Task) -> ModelInfo:
-        """Load a model; the one before stays in force when this one fails."""
+        """Load a model; unless it is to be unloaded first, the one before stays in force when this fails."""
         task.report("Importing torch and transformers …")
         import torch
 
         from explorer.model import language_model
 
-        torch.set_num_threads(request.threads)
+        torch.set_num_threads(self._threads)
+        if request.unload_first:
+            self._unload()
         task.report(f"Loading {request.name} …")
         lm = language_model.load(
             request.name,
@@ -82,9 +76,33 @@ class Engine:
             dtype=request.dtype,
             allow_pickle=request.allow_pickle,
         )
+        self._unload()
         self._lm = lm
-        self._run = self._row = None
         return lm.info
+
+    def _unload(self) -> None:
+        """Give back the run and the model in force, if there is one."""
+        self._run = self._row = None
+        if self._lm is not None:
+            self._lm.unload()
+            self._lm = None
+
+    def memory(self) -> MemoryReading | None:
+        """What the model and its run occupy; None without a model."""
+        from explorer.model.memory import read_memory
+
+        return None if self._lm is None else read_memory(self._lm, self._run)
+
+    def recover(self, error: BaseException) -> BaseException:
+        """After a lack of memory: free what the pass left behind, and say what was lacking.
+
+        The run stands where it stood before the step that failed.
+        """
+        if self._lm is None or not is_lack_of_memory(error):
+            return error
+        from explorer.model.memory import lack_of_memory
+
+        return lack_of_memory(self._lm, error)
 
     def tokenize(self, text: str) -> TokenizedText:
         """Tokenize the typed text."""
@@ -196,8 +214,9 @@ class Engine:
 
         run = self._current(params, task)
         found = run.beam_search(width, length_penalty, max_new_tokens, report=report, run_id=self._run_id)
-        for step in run.steps:
-            step.summarise()
+        for node in run.tree.nodes:
+            if node.step is not None:
+                node.step.summarise()
         return found, self._update(head)
 
     def inside(self, task: Task, top: int = 5) -> InsideReading | None:

@@ -19,16 +19,24 @@ _REPORTED_PACKAGES = ("PySide6-Essentials", "pyqtgraph", "torch", "transformers"
 def describe(error: BaseException) -> Notice:
     """The notice for ``error``: its own sentence where it was written for people, else a general one."""
     report = report_of(error)
-    # By name: torch is not imported on the GUI thread.
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+    if is_lack_of_memory(error):
         text = (
-            "The model ran out of memory: try a shorter text, a smaller dtype, the CPU, or a smaller model."
+            "There was not enough memory: try a shorter text, a smaller dtype, the CPU, or a smaller model."
         )
         return Notice(text, report)
     if type(error).__module__.startswith("explorer.") or isinstance(error, ValueError):
         return Notice(scrub(str(error)), report)
     text = scrub(f"Something went wrong inside the program ({type(error).__name__}: {error}).")
     return Notice(text, report)
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` is torch's or Python's way of saying that memory ran out."""
+    # By name: torch is not imported on the GUI thread. On the CPU torch raises a RuntimeError for it.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "OutOfMemoryError" in names or isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def report_of(error: BaseException) -> str:

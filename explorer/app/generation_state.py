@@ -61,7 +61,9 @@ SPEEDS = (
 class GenerationState(QObject):
     """Held by `AppState` as ``generation``; the same rules: set on the GUI thread, one signal per field."""
 
+    watched_changed = Signal()
     inside_changed = Signal()
+    inside_problem_changed = Signal()
     beams_changed = Signal()
     moment_changed = Signal()
     playing_changed = Signal()
@@ -69,18 +71,19 @@ class GenerationState(QObject):
 
     moment_move_requested = Signal(int)
     """So many moments on inside the step, or back; past its end to the next step on show."""
-    node_requested = Signal(int)
-    """A node of the run's tree was clicked: show its branch, and its step."""
+    node_requested = Signal(int, int)
+    """A node of the run's tree was clicked: show its step, on the branch that ends in the second node."""
     name_requested = Signal(int, str)
     """A branch was named, by the first node that is only its own; an empty name takes the name away."""
-    inside_requested = Signal()
     beams_requested = Signal(int)
     """A beam search of this width is wanted."""
     beams_cancelled = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self._watched = False
         self._inside: InsideReading | None = None
+        self._inside_problem = ""
         self._beams: BeamSearch | None = None
         self._moment: Moment | None = None
         self._playing = False
@@ -103,7 +106,26 @@ class GenerationState(QObject):
         self.set_playing(False)
         self.set_moment(None)
         self.set_inside(None)
+        self.set_inside_problem("")
         self.set_beams(None)
+
+    @property
+    def watched(self) -> bool:
+        """Whether a view of the inside of steps is in sight: only then is it read."""
+        return self._watched
+
+    def set_watched(self, watched: bool) -> None:
+        """Such a view was opened or closed."""
+        self._set("watched", watched)
+
+    @property
+    def inside_problem(self) -> str:
+        """Why the inside of the steps cannot be shown, in one sentence; empty while it can."""
+        return self._inside_problem
+
+    def set_inside_problem(self, problem: str) -> None:
+        """The steps could not be looked into."""
+        self._set("inside_problem", problem)
 
     @property
     def inside(self) -> InsideReading | None:

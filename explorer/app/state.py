@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, Signal
 
 from explorer.app.generation_state import GenerationState
 from explorer.app.marked_heads import MarkedHeads
+from explorer.app.model_state import ModelState
 from explorer.app.temperature_state import TemperatureState
 from explorer.app.vector_state import VectorState
 from explorer.core.records import (
@@ -116,6 +117,7 @@ class AppState(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.vectors = VectorState(self)
+        self.models = ModelState(self)
         self.generation = GenerationState(self)
         self.marked = MarkedHeads(self)
         self.temperatures = TemperatureState(self)

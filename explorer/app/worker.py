@@ -53,7 +53,7 @@ class Task:
         self.kind: ActivityKind = kind
         self.failed = failed
         self.cancelled = threading.Event()
-        self.report: Callable[[str], None] = lambda text: None
+        self.report: Callable[[object], None] = lambda progress: None
 
     def cancel(self) -> None:
         """Nobody wants the result any more; the worker gives up at the next layer or step."""
@@ -63,21 +63,39 @@ class Task:
 class Worker(QThread):
     """Runs tasks in order on its own thread, and reports on the thread that made it.
 
+    Parameters
+    ----------
+    engine : object
+        What tasks work on.
+    name : str
+        The thread's.
+    recover : callable or None
+        ``recover(error)``, on the worker's thread, after a task failed: brings the engine back to where
+        it can go on, and gives the error that is to be told.
+
     Everything but `run` is called on the GUI thread. The engine, the model and all its tensors live
     on the worker's side; only results cross. The worker hands the engine to each task and knows
     nothing else of it.
     """
 
     task_started = Signal(object)
-    task_reported = Signal(object, str)
+    task_reported = Signal(object, object)
     task_succeeded = Signal(object, object)
     task_failed = Signal(object, object)
     drained = Signal()
     _task_ended = Signal()
 
-    def __init__(self, engine: object, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        engine: object,
+        parent: QObject | None = None,
+        *,
+        name: str = "inference",
+        recover: Callable[[BaseException], BaseException] | None = None,
+    ) -> None:
         super().__init__(parent)
-        self.setObjectName("inference")
+        self.setObjectName(name)
+        self._recover = recover
         self._engine = engine
         self._waiting: deque[Task] = deque()
         self._running: Task | None = None
@@ -154,11 +172,13 @@ class Worker(QThread):
     def _do(self, task: Task) -> None:
         if task.cancelled.is_set():
             return
-        task.report = lambda text: self.task_reported.emit(task, text)
+        task.report = lambda progress: self.task_reported.emit(task, progress)
         self.task_started.emit(task)
         try:
             result = task.work(self._engine, task)
         except BaseException as error:  # noqa: BLE001 - handed over whole: an error here must reach the window
-            self.task_failed.emit(task, error)
+            # With the traceback go the frames, and with them what they hold: tensors, after a lack of memory.
+            told = error if self._recover is None else self._recover(error)
+            self.task_failed.emit(task, told)
         else:
             self.task_succeeded.emit(task, result)

@@ -4,5 +4,5 @@ Machines are shared and noisy, so that sides are run in turn, several times, and
 round. Whatever claims to compute the same thing is held to it in the same run.
 """
 
-SUBJECTS = ("embedding", "generation", "attention", "softmax", "window")
+SUBJECTS = ("embedding", "generation", "branches", "attention", "softmax", "window")
 """Modules of this package that hold a ``measure(plan)``, in the order in which they are run."""

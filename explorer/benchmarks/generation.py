@@ -27,7 +27,7 @@ MOST = 1.15
 PLAIN, EAGER = "model.generate", "model.generate, eager, output_attentions=True"
 
 
-class _Clock:
+class Clock:
     """A streamer that notes when each token came."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ def _generation(plan: Plan, size: checkpoints.Size, folder: Path, device: str) -
     steps: dict[str, list[float]] = {}
 
     def explorers() -> Run:
-        clock = _Clock()
+        clock = Clock()
         run = lm.generate(text, max_new_tokens=NEW_TOKENS)
         while not run.finished:
             run.step()
@@ -83,7 +83,7 @@ def _generation(plan: Plan, size: checkpoints.Size, folder: Path, device: str) -
         return run
 
     def generates(name: str, model: Any, **options: Any) -> Any:
-        clock = _Clock()
+        clock = Clock()
         out = model.generate(
             ids,
             attention_mask=torch.ones_like(ids),

@@ -6,8 +6,10 @@ own eager attention uses.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from transformers.integrations.sdpa_attention import repeat_kv
@@ -16,6 +18,8 @@ from explorer.core.records import CellReading
 from explorer.core.selection import AttentionKind, HeadRef
 
 OVERVIEW_CELLS = 64
+
+TermName = Literal["bias", "mask"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,31 @@ class _Layer:
     scaling: float = 1.0
     softcap: float | None = None
     groups: int = 1
+    biased: bool = False
+    masked: bool = False
     calls: list[_Call] = field(default_factory=list)
+    first_keys: list[int] = field(default_factory=list)  # per query row, the first key that it may look at
+    end_keys: list[int] = field(default_factory=list)  # and the one after the last
     queries: _Rows = field(default_factory=_Rows)  # (H, q, d)
     keys: _Rows = field(default_factory=_Rows)  # (H_kv, k, d)
     values: torch.Tensor | None = None  # (H_kv, k, d); the encoder's only, the others are in the cache
+
+    def add_calls(self, calls: Sequence[_Call]) -> None:
+        """Add what passes noted but for their queries and keys."""
+        self.calls += calls
+        for call in calls:
+            self.biased |= call.bias is not None
+            self.masked |= call.mask is not None
+            end, rows = call.key_end, call.rows
+            self.first_keys += [call.key_start] * rows
+            self.end_keys += range(end - rows + 1, end + 1) if call.causal else [end] * rows
+
+    def take_calls(self, count: int) -> list[_Call]:
+        """Remove the last ``count`` and return them."""
+        calls = self.calls[-count:]
+        rows = sum(call.rows for call in calls)
+        del self.calls[-count:], self.first_keys[-rows:], self.end_keys[-rows:]
+        return calls
 
 
 @dataclass(slots=True, eq=False)
@@ -143,6 +168,7 @@ class AttentionNotes:
 
     def __init__(self) -> None:
         self._layers: dict[tuple[AttentionKind, int], _Layer] = {}
+        self._whole: dict[tuple[int, ...], torch.Tensor] | None = None
 
     def note(
         self,
@@ -174,16 +200,15 @@ class AttentionNotes:
         layer.softcap = softcap
         layer.groups = query.shape[1] // key.shape[1]
         layer.queries.add(_own(query[0]))
-        layer.calls.append(
-            _Call(
-                rows=rows,
-                key_start=total - seen,
-                key_end=total,
-                causal=is_causal and mask is None and rows > 1,
-                mask=None if mask is None else mask[0, ..., -rows:, :seen],
-                bias=None if bias is None else bias[0, ..., -rows:, :seen],
-            )
+        call = _Call(
+            rows=rows,
+            key_start=total - seen,
+            key_end=total,
+            causal=is_causal and mask is None and rows > 1,
+            mask=None if mask is None else mask[0, ..., -rows:, :seen],
+            bias=None if bias is None else bias[0, ..., -rows:, :seen],
         )
+        layer.add_calls([call])
 
     # -- passes of the decoder ------------------------------------------------------------------
 
@@ -201,11 +226,11 @@ class AttentionNotes:
         if to == 0:
             self._layers = {place: layer for place, layer in self._layers.items() if place[0] == "encoder"}
         for kind, layer in self._stepped():
-            for call in reversed(layer.calls[to:]):
+            while len(layer.calls) > to:
+                (call,) = layer.take_calls(1)
                 layer.queries.take(call.rows)
                 if kind == "decoder":
                     layer.keys.take(call.rows)
-            del layer.calls[to:]
 
     def take_back(self, count: int) -> list[PassNotes]:
         """Take the last ``count`` passes out, oldest first; each read one token.
@@ -217,8 +242,7 @@ class AttentionNotes:
         for kind, layer in self._stepped():
             for rows in (layer.queries, layer.keys) if kind == "decoder" else (layer.queries,):
                 flat.append(rows.take(count).transpose(0, 1).flatten(1))  # (count, H * d)
-            calls.append(layer.calls[-count:])
-            del layer.calls[-count:]
+            calls.append(layer.take_calls(count))
         rows_by_pass = torch.cat(flat, dim=1)
         return [
             PassNotes(rows_by_pass[i].clone(), tuple(of_layer[i] for of_layer in calls)) for i in range(count)
@@ -235,7 +259,7 @@ class AttentionNotes:
                 part = flat[:, start:end].reshape(-1, like.shape[0], like.shape[2]).transpose(0, 1)
                 rows.add(part.to(like.dtype))
                 start = end
-            layer.calls += [noted.calls[index] for noted in passes]
+            layer.add_calls([noted.calls[index] for noted in passes])
 
     def weights(self, kind: AttentionKind, layer: int, heads: slice, rows: int | None = None) -> torch.Tensor:
         """Attention weights (heads, query, key) in float32, on the model's device.
@@ -262,50 +286,50 @@ class AttentionNotes:
         key = noted.keys.joined()[None]  # (1, H_kv, k, d)
         key = repeat_kv(key, noted.groups)[0, heads].float()  # (h, k, d)
         scores = query @ key.transpose(1, 2) * noted.scaling  # (h, q, k)
-        if any(call.bias is not None for call in noted.calls):
+        if noted.biased:
             self._add(scores, noted.calls, heads, "bias")
         if noted.softcap is not None:
             scores = torch.tanh(scores / noted.softcap) * noted.softcap
-        if any(call.mask is not None for call in noted.calls):
+        if noted.masked:
             self._add(scores, noted.calls, heads, "mask")
-        visible = self._visible(noted.calls, scores)
+        visible = self._visible(noted, scores)
         if not bool(visible.all()):
             # Added once for all heads: filling each head's scores takes several times as long.
             scores += torch.zeros_like(scores[0]).masked_fill_(~visible, float("-inf"))
         return scores
 
-    @staticmethod
-    def _add(scores: torch.Tensor, calls: list[_Call], heads: slice, what: str) -> None:
-        """Add each call's bias or mask to its block of rows, in place."""
-        first = 0
-        for call in calls:
-            last = min(first + call.rows, scores.shape[1])
-            term = getattr(call, what)
-            if term is not None and last > first:
-                term = term if term.shape[0] == 1 else term[heads]
-                block = scores[:, first:last, call.key_start : call.key_end]
-                if term.dtype == torch.bool:
-                    block.masked_fill_(~term[:, : last - first], float("-inf"))
-                else:
-                    block += term[:, : last - first]
-            first = last
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Several layers are read: what they share (T5's position bias, a window's mask) is joined once."""
+        self._whole = {}
+        try:
+            yield
+        finally:
+            self._whole = None
+
+    def _add(self, scores: torch.Tensor, calls: list[_Call], heads: slice, what: TermName) -> None:
+        """Add the passes' biases or masks to the rows that they belong to, in place."""
+        if self._whole is None:
+            _add_terms(scores, calls, heads, what)
+            return
+        terms = [getattr(call, what) for call in calls]
+        # Layers share a term when they were given the same memory in every pass.
+        key = (*scores.shape[1:], *(0 if term is None else term.data_ptr() for term in terms))
+        if key not in self._whole:
+            count = max(1 if term is None else int(term.shape[0]) for term in terms)
+            whole = torch.zeros(count, *scores.shape[1:], device=scores.device)
+            _add_terms(whole, calls, slice(None), what)
+            self._whole[key] = whole
+        whole = self._whole[key]
+        scores += whole if whole.shape[0] == 1 else whole[heads]
 
     @staticmethod
-    def _visible(calls: list[_Call], scores: torch.Tensor) -> torch.Tensor:
+    def _visible(noted: _Layer, scores: torch.Tensor) -> torch.Tensor:
         """(query, key) bool: keys that existed when the row was computed and that causality allows."""
-        starts: list[int] = []
-        ends: list[int] = []
-        for call in calls:
-            starts.extend([call.key_start] * call.rows)
-            ends.extend(
-                range(call.key_end - call.rows + 1, call.key_end + 1)
-                if call.causal
-                else [call.key_end] * call.rows
-            )
         rows = scores.shape[1]
         columns = torch.arange(scores.shape[2], device=scores.device)
-        start = torch.tensor(starts[:rows], device=scores.device)[:, None]
-        end = torch.tensor(ends[:rows], device=scores.device)[:, None]
+        start = torch.tensor(noted.first_keys[:rows], device=scores.device)[:, None]
+        end = torch.tensor(noted.end_keys[:rows], device=scores.device)[:, None]
         return (columns >= start) & (columns < end)
 
     def cell(
@@ -332,7 +356,7 @@ class AttentionNotes:
         scores = self._scores(noted, slice(head.head, head.head + 1), row + 1)[0, row, :key_count]
         weights = torch.softmax(scores, dim=-1)
         bias = torch.zeros(1, row + 1, noted.keys.count, device=keys.device)
-        self._add(bias, noted.calls, slice(head.head, head.head + 1), "bias")
+        _add_terms(bias, noted.calls, slice(head.head, head.head + 1), "bias")
         return CellReading(
             head=head,
             row=row,
@@ -358,6 +382,22 @@ class AttentionNotes:
             tensors += [t for call in layer.calls for t in (call.mask, call.bias) if t is not None]
         storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
         return sum(storages.values())
+
+
+def _add_terms(scores: torch.Tensor, calls: list[_Call], heads: slice, what: TermName) -> None:
+    """Add each pass's bias or mask to its block of rows of (heads, query, key), in place."""
+    first = 0
+    for call in calls:
+        last = min(first + call.rows, scores.shape[1])
+        term = getattr(call, what)
+        if term is not None and last > first:
+            term = term if term.shape[0] == 1 else term[heads]
+            block = scores[:, first:last, call.key_start : call.key_end]
+            if term.dtype == torch.bool:
+                block.masked_fill_(~term[:, : last - first], float("-inf"))
+            else:
+                block += term[:, : last - first]
+        first = last
 
 
 class BatchNotes:

@@ -154,7 +154,7 @@ class Search:
         reading = self._branches.places[ROOT].reading
         assert reading is not None
         self._move_on(BaseModelOutputWithPast(past_key_values=self._prepared.kwargs["past_key_values"]))
-        logits = torch.from_numpy(reading.logits).to(self._running.device)
+        logits = torch.tensor(reading.logits, device=self._running.device)
         return logits.expand(self.width, -1)
 
     def _forward(self) -> torch.Tensor:

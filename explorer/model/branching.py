@@ -88,7 +88,8 @@ class Branches:
     """
 
     def __init__(self, generator_state: torch.Tensor) -> None:
-        self.places = [Place(Node(ROOT, ROOT, None), generator_state)]
+        self._nodes = [Node(ROOT, ROOT, None)]
+        self.places = [Place(self._nodes[ROOT], generator_state)]
         self.path = [ROOT]
         self.names: dict[int, str] = {}
 
@@ -114,13 +115,14 @@ class Branches:
         if node is None:
             node = before.children[step.token.id] = len(self.places)
             state = before.generator_state if generator_state is None else generator_state
-            self.places.append(Place(Node(node, parent, step), state))
+            self._nodes.append(Node(node, parent, step))
+            self.places.append(Place(self._nodes[node], state))
             return node
         place = self.places[node]
         if generator_state is not None:
             place.generator_state = generator_state
         if place.node.step is None or not _same(place.node.step, step):
-            place.node = Node(node, parent, step)
+            place.node = self._nodes[node] = Node(node, parent, step)
         return node
 
     def record(self, node: int) -> StepRecord:
@@ -151,7 +153,7 @@ class Branches:
 
     def value(self) -> RunTree:
         """The tree as it stands, for views; O(nodes)."""
-        return RunTree(tuple([place.node for place in self.places]), self.current, dict(self.names))
+        return RunTree(tuple(self._nodes), self.current, dict(self.names))
 
 
 def _same(one: StepRecord, other: StepRecord) -> bool:

@@ -8,7 +8,8 @@ it returns are kept as they are. Which models: `explorer.model.capture`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +123,11 @@ class EagerNotes:
         """Add passes at the end, as they were noted."""
         for noted in passes:
             self.take({place: rows[None] for place, rows in noted.rows.items()})
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Several layers are read; they share nothing here."""
+        yield
 
     def weights(self, kind: AttentionKind, layer: int, heads: slice, rows: int | None = None) -> torch.Tensor:
         """Attention weights (heads, query, key) in float32, on the model's device.

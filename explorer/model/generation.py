@@ -75,6 +75,11 @@ class DecodingRun(Run):
         _, tokens, width = outputs[0].shape
         return int(tokens), int(width)
 
+    @property
+    def cache(self) -> Any:
+        """The KV cache of the branch that the run stands on, on the model's device."""
+        return self._prepared.kwargs["past_key_values"]
+
     # -- the loop, as generate prepares it --------------------------------------------------------
 
     def _own_limit(self) -> int:
@@ -202,8 +207,7 @@ class DecodingRun(Run):
         if first:
             self._prepared.kwargs["past_key_values"] = self._new_cache()
         else:
-            cache = self._prepared.kwargs["past_key_values"]
-            kv_cache.shorten(cache, self._start_length + passes - 1)
+            kv_cache.shorten(self.cache, self._start_length + passes - 1)
 
     def _move_on(self, outputs: Any, passes: int) -> None:
         """Bring masks and positions up to date, by the method that generate's own loop calls."""
@@ -223,9 +227,8 @@ class DecodingRun(Run):
 
     def _stash(self, readings: list[Reading]) -> None:
         kwargs, count = self._prepared.kwargs, len(readings)
-        cache = kwargs["past_key_values"]
-        positions = kv_cache.last_positions(cache, count)[0]  # (count, n)
-        cache.crop(-count)
+        positions = kv_cache.last_positions(self.cache, count)[0]  # (count, n)
+        self.cache.crop(-count)
         for reading, position, notes in zip(readings, positions, self.notes.take_back(count), strict=True):
             reading.stash = Stash(position.clone(), notes)
         for name in self._growing:
@@ -233,10 +236,9 @@ class DecodingRun(Run):
 
     def _put_back(self, readings: list[Reading]) -> None:
         stashes = [reading.stash for reading in readings if reading.stash is not None]
-        cache = self._prepared.kwargs["past_key_values"]
-        kv_cache.append(cache, [stash.cache for stash in stashes])
+        kv_cache.append(self.cache, [stash.cache for stash in stashes])
         self.notes.put_back([stash.notes for stash in stashes])
-        self._move_on(BaseModelOutputWithPast(past_key_values=cache), len(stashes))
+        self._move_on(BaseModelOutputWithPast(past_key_values=self.cache), len(stashes))
         for reading in readings:
             reading.stash = None
 
@@ -326,7 +328,7 @@ class DecodingRun(Run):
             with torch.inference_mode():
                 self._read_here()
                 prepared = self._prepare(self._inputs_again(), **changes)
-                cache = kv_cache.repeated(self._prepared.kwargs["past_key_values"], width)
+                cache = kv_cache.repeated(self.cache, width)
                 prepared.kwargs["past_key_values"] = cache
                 search = Search(self.lm, self._branches, prepared, self.params, self._noting)
                 steps, hypotheses = search.run(report)
@@ -344,7 +346,7 @@ class DecodingRun(Run):
     def _cached_values(self, head: HeadRef) -> torch.Tensor | None:
         if head.kind == "encoder":
             return None
-        cache: Any = self._prepared.kwargs["past_key_values"]
+        cache = self.cache
         if isinstance(cache, EncoderDecoderCache):
             cache = cache.cross_attention_cache if head.kind == "cross" else cache.self_attention_cache
         values: torch.Tensor = cache.layers[head.layer].values[0]

@@ -74,6 +74,8 @@ class Run(ReadableRun):
         self.steps: list[StepRecord] = []
         self.stop_reason: str | None = None
         self.notes = lm.recorder.new_notes()
+        self._run_id = 0
+        self._shown: RunSnapshot | None = None
         self._ids: Any = torch.tensor([source.ids], device=lm.device)  # (1, t)
         self._generator = torch.Generator(device=lm.device)
         if params.seed is None:
@@ -114,20 +116,27 @@ class Run(ReadableRun):
     def encoder_shape(self) -> tuple[int, int] | None:
         """(source tokens, hidden size) of what the encoder handed over; None without an encoder."""
 
-    def snapshot(self, run_id: int = 0) -> RunSnapshot:
-        """The run as it stands, as a value that may cross threads."""
-        return RunSnapshot(
-            run_id=run_id,
-            family=self.lm.family,
-            source=self.source,
-            start_tokens=self.start_tokens,
-            steps=tuple(self.steps),
-            text=self.text,
-            stop_reason=self.stop_reason,
-            encoder_shape=self.encoder_shape,
-            params=self.params,
-            tree=self.tree,
-        )
+    def snapshot(self, run_id: int | None = None) -> RunSnapshot:
+        """The run as it stands, as a value that may cross threads; the same one until it moves.
+
+        ``run_id`` is taken down for this and later snapshots.
+        """
+        if run_id is not None and run_id != self._run_id:
+            self._run_id, self._shown = run_id, None
+        if self._shown is None or self._shown.params is not self.params:
+            self._shown = RunSnapshot(
+                run_id=self._run_id,
+                family=self.lm.family,
+                source=self.source,
+                start_tokens=self.start_tokens,
+                steps=tuple(self.steps),
+                text=self.text,
+                stop_reason=self.stop_reason,
+                encoder_shape=self.encoder_shape,
+                params=self.params,
+                tree=self.tree,
+            )
+        return self._shown
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -230,6 +239,7 @@ class Run(ReadableRun):
             self._branches.names[node] = name.strip()
         else:
             self._branches.names.pop(node, None)
+        self._shown = None
 
     def beam_search(
         self,
@@ -311,7 +321,8 @@ class Run(ReadableRun):
     def _on_device(self, reading: Reading) -> torch.Tensor:
         """Raw logits (1, V) on the model's device."""
         if reading.on_device is None:
-            return torch.from_numpy(reading.logits)[None].to(self.lm.device)
+            # A copy: the host's is shared with records, which views may have made read-only.
+            return torch.tensor(reading.logits, device=self.lm.device)[None]
         return reading.on_device
 
     def _leave(self, nodes: list[int]) -> None:
@@ -350,6 +361,7 @@ class Run(ReadableRun):
     def _settle(self) -> None:
         """Bring up to date what depends on where the run stands."""
         self.stop_reason = self._why_stopped()
+        self._shown = None
 
     @contextmanager
     def _noting(self, notes: Notes | None = None) -> Iterator[None]:

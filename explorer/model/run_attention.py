@@ -40,7 +40,7 @@ class ReadableRun(ABC):
     notes: AttentionNotes
 
     @abstractmethod
-    def snapshot(self, run_id: int = 0) -> RunSnapshot:
+    def snapshot(self, run_id: int | None = None) -> RunSnapshot:
         """The run as it stands, as a value that may cross threads."""
 
     def attention(
@@ -108,7 +108,7 @@ class ReadableRun(ABC):
             self._check_place(kind, 0 if layer is None else layer)
             layers = range(self.lm.info.layers[kind]) if layer is None else (layer,)
             places = [(index, head) for index in layers for head in range(self.lm.info.heads[kind])]
-        with torch.inference_mode():
+        with torch.inference_mode(), self.notes.reading():
             total: torch.Tensor | None = None
             for index, group in itertools.groupby(places, key=operator.itemgetter(0)):
                 chosen = [head for _, head in group]
@@ -141,7 +141,7 @@ class ReadableRun(ABC):
         self._check_place(kind, last)
         if kind == "cross":
             raise ValueError("Rollout follows tokens through layers; cross-attention has two texts.")
-        with torch.inference_mode():
+        with torch.inference_mode(), self.notes.reading():
             total: torch.Tensor | None = None
             for index in range(last + 1):
                 mean = self._weights(kind, index, slice(None)).mean(0)  # (n, n)
@@ -179,7 +179,7 @@ class ReadableRun(ABC):
         pooled = False
         queries = keys = 0
         special, punctuation = self._key_flags(kind)
-        with torch.inference_mode():
+        with torch.inference_mode(), self.notes.reading():
             for layer in range(info.layers[kind]):
                 weights = self._weights(kind, layer, slice(None))  # (H, q, k)
                 _, queries, keys = weights.shape

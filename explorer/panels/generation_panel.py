@@ -6,6 +6,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
 from explorer.app.state import AppState
+from explorer.panels.generation.beam_view import BeamView
+from explorer.panels.generation.inside_view import InsideView
+from explorer.panels.generation.lens_view import LensView
 from explorer.panels.generation.steps_view import StepsView
 from explorer.panels.generation.tree_view import TreeView
 from explorer.panels.widgets.panel import Panel
@@ -16,7 +19,13 @@ from explorer.theme import Theme
 VIEWS = {
     "steps": "Every step with what was chosen and what else could have been",
     "tree": "Every branch that was ever taken; force another token to begin one",
+    "beams": "Beam search: several hypotheses at once, as a tree with their scores",
+    "layers": "What each layer would already choose, at every step: the logit lens",
+    "inside": "What each part of each layer added, at the viewed step",
 }
+
+
+View = StepsView | TreeView | BeamView | LensView | InsideView
 
 
 class GenerationPanel(Panel):
@@ -31,7 +40,16 @@ class GenerationPanel(Panel):
         self.chooser.set_names(tuple(VIEWS), tuple(VIEWS.values()))
         self.steps = StepsView(state, theme, self.body)
         self.tree = TreeView(state, theme, self.body)
-        self.views: dict[str, QWidget] = {"steps": self.steps, "tree": self.tree}
+        self.beams = BeamView(state, theme, self.body)
+        self.lens = LensView(state, theme, self.body)
+        self.inside = InsideView(state, theme, self.body)
+        self.views: dict[str, View] = {
+            "steps": self.steps,
+            "tree": self.tree,
+            "beams": self.beams,
+            "layers": self.lens,
+            "inside": self.inside,
+        }
         self._pages = QStackedWidget(self.body)
         for view in self.views.values():
             self._pages.addWidget(view)
@@ -41,6 +59,12 @@ class GenerationPanel(Panel):
         self.chooser.chosen.connect(self.show_view)
         state.model_changed.connect(self._update_hint)
         state.run_changed.connect(self._update_run)
+        for changed in (
+            state.viewed_step_changed,
+            state.generation.inside_changed,
+            state.generation.beams_changed,
+        ):
+            changed.connect(self._update_facts)
         self._update_theme()
         self.show_view("steps")
         self._update_run()
@@ -65,16 +89,7 @@ class GenerationPanel(Panel):
         if run is None:
             self.set_facts("")
             return
-        if self.view != "steps":
-            self.set_facts(getattr(self.views[self.view], "facts", ""))
-            return
-        count = len(run.steps)
-        # The last step's own settings; `run.params` are those of the next one.
-        params = run.steps[-1].params if run.steps else run.params
-        facts = [params.summary, f"{count:,} step{'s' * (count != 1)}"]
-        if run.stop_reason is not None:
-            facts.append(f"ended: {run.stop_reason}")
-        self.set_facts(" · ".join(facts))
+        self.set_facts(self.views[self.view].facts)
 
     def _update_hint(self) -> None:
         model = self.state.model
@@ -93,5 +108,5 @@ class GenerationPanel(Panel):
         self._row.setContentsMargins(space(1), space(0.5), space(1), space(0.5))
         self._row.setSpacing(space(1))
         self.chooser.update_theme()
-        self.steps.update_theme()
-        self.tree.update_theme()
+        for view in self.views.values():
+            view.update_theme()

@@ -95,6 +95,7 @@ class SoftmaxPanel(Panel):
         actions.replay_requested.connect(self._on_replay_requested)
         self.chooser.chosen.connect(self.show_view)
         self.temperatures.row_taken.connect(self._on_row_taken)
+        self.bars.room_changed.connect(self._update_bars)
         self.bars.bar_hovered.connect(self._on_bar_hovered)
         self.bars.bar_clicked.connect(self._on_bar_clicked)
         state.model_changed.connect(self._update_vocabulary)
@@ -251,13 +252,19 @@ class SoftmaxPanel(Panel):
             self._update_emphasis()
             self.set_facts("")
             return
-        content = read_bars(step, self._distribution, self.state.piece)
-        self.bars.set_content(content)
-        self.rest_line.setText(_rest(content))
+        self._update_bars()
         facts = _facts(self._distribution)
         self.set_facts(facts if self._stage == STAGES[-1].name else f"after stage {self._stage} · {facts}")
         self._update_step_line(step)
         self._update_emphasis()
+
+    def _update_bars(self) -> None:
+        """As many as there is room for."""
+        step = self.state.step
+        if step is not None and self._distribution is not None:
+            content = read_bars(step, self._distribution, self.state.piece, self.bars.room)
+            self.bars.set_content(content)
+            self.rest_line.setText(_rest(content))
 
     def _update_step_line(self, step: StepRecord) -> None:
         parts = [f"step {step.index}"]
@@ -290,6 +297,9 @@ class SoftmaxPanel(Panel):
         text = "" if bar is None else _reading(bar)
         if bar is not None and self._draws is not None:
             text += f" · drawn {self._draws[bar.token_id]:,} of {self._draws.sum():,}"
+        if not self.reading.wordWrap():
+            room = self.reading.width()
+            text = self.reading.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room)
         self.reading.setText(text)
         self.reading.setToolTip("" if bar is None else plain_tooltip(describe(bar)))
 
@@ -361,7 +371,9 @@ class SoftmaxPanel(Panel):
         self.rest_line.setWordWrap(not wide)
         # A height of its own, so that nothing moves while the pointer goes from bar to bar.
         row = QFontMetrics(self.theme.mono("small")).lineSpacing()
-        self.reading.setFixedHeight(row * (1 if chart >= space(75) else 2) + 2)
+        rows = 1 if chart >= space(75) else 2
+        self.reading.setFixedHeight(row * rows + 2)
+        self.reading.setWordWrap(rows > 1)
         align = Qt.AlignmentFlag.AlignRight if wide else Qt.AlignmentFlag.AlignLeft
         self.rest_line.setAlignment(align | Qt.AlignmentFlag.AlignVCenter)
 

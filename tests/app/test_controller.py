@@ -16,9 +16,10 @@ from transformers import MarianMTModel
 
 import explorer
 from explorer.app.controller import Controller, ModelOptions
-from explorer.app.engine import Engine, LoadRequest
+from explorer.app.engine import Engine
 from explorer.app.state import AppState
 from explorer.app.worker import Task
+from explorer.core.model_facts import LoadRequest
 from explorer.core.sampling import GREEDY, SamplingParams
 from explorer.core.selection import HeadRef, Selection, TokenRef
 from explorer.resources import resources_folder

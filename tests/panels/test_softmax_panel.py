@@ -219,23 +219,29 @@ def test_that_settings_changed_elsewhere_show_without_an_echo(panel: SoftmaxPane
 # -- numbers ----------------------------------------------------------------------------------------
 
 
-def test_that_the_bars_are_the_50_most_likely_with_exact_numbers(
-    panel: SoftmaxPanel, state: AppState
+@pytest.mark.parametrize("width", [700, 1200, 1900])
+def test_that_the_bars_are_the_most_likely_with_exact_numbers_and_as_many_as_fit(
+    qtbot: QtBot, panel: SoftmaxPanel, state: AppState, width: int
 ) -> None:
     state.set_sampling(SamplingParams(1.6, top_k=20))
+    panel.resize(width, 420)
+    qtbot.wait(20)
     step = current_step(state)
     p, reshaped = reference(step), reference(step, 1.6)
     order = np.argsort(-step.scores)
     reshaped[order[20:]] = 0
     reshaped /= reshaped.sum()
     bars = panel.bars.content.bars
-    assert [bar.token_id for bar in bars] == order[:50].tolist()
+    count = len(bars)
+    assert count == panel.bars.room == min(50, panel.bars.width() // 24)
+    assert [bar.token_id for bar in bars] == order[:count].tolist()
     for rank, bar in enumerate(bars):
         assert bar.rank == rank
         assert bar.before == pytest.approx(p[bar.token_id], abs=1e-6)
         assert bar.after == pytest.approx(reshaped[bar.token_id], abs=1e-6)
         assert bar.kept == (rank < 20)
-    assert panel.bars.content.rest_before == pytest.approx(p[order[50:]].sum(), abs=1e-5)
+    assert panel.bars.content.rest_before == pytest.approx(p[order[count:]].sum(), abs=1e-5)
+    assert panel.rest_line.text().startswith(f"{8000 - count:,} more tokens")
     assert panel.bars.content.rest_after == 0.0
 
 
@@ -317,7 +323,11 @@ def test_that_a_chosen_token_far_down_has_its_bar_behind_a_gap(panel: SoftmaxPan
     state.set_run(type(state.run)(**{**vars(state.run), "run_id": 2, "steps": (forced,)}))
     content = panel.bars.content
     assert content.gap
-    assert [content.bars[-1].rank, content.bars[-1].chosen, len(content.bars)] == [500, True, 51]
+    assert [content.bars[-1].rank, content.bars[-1].chosen, len(content.bars)] == [
+        500,
+        True,
+        panel.bars.room + 1,
+    ]
     assert "chosen by hand" in panel.step_line.text()
     panel.grab()
 
@@ -350,7 +360,7 @@ def test_that_settings_which_leave_no_token_say_so_and_harm_nothing(
     assert panel.controls.isVisible()
     panel.grab()
     state.set_sampling(SamplingParams())
-    assert len(panel.bars.content.bars) == 51
+    assert len(panel.bars.content.bars) == panel.bars.room + 1
 
 
 # -- pointing ---------------------------------------------------------------------------------------

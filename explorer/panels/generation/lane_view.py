@@ -41,11 +41,14 @@ class LaneLabel:
         Its numbers, flush right.
     strong : bool
         Whether it is the one to look at.
+    told : str
+        Both in full, for the tooltip.
     """
 
     name: str
     facts: str
     strong: bool = False
+    told: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,15 +85,15 @@ class LaneView(QAbstractScrollArea):
 
     Signals
     -------
-    node_chosen : int
-        A person clicked a node, or went to it with the arrow keys.
+    node_chosen : int, int
+        A person clicked a node, or went to it with the arrow keys; and the last node of its row.
     row_hovered : int
         The pointer is over a row; -1 when it is over none.
     rename_wanted, menu_wanted : int
         A double click or F2 on a row's label, a right click on the row.
     """
 
-    node_chosen = Signal(int)
+    node_chosen = Signal(int, int)
     row_hovered = Signal(int)
     rename_wanted = Signal(int)
     menu_wanted = Signal(int, QPoint)
@@ -152,7 +155,7 @@ class LaneView(QAbstractScrollArea):
         return QSize(self.label_width + 5 * self.pitch, self.header_height + 5 * self.row_height)
 
     def minimumSizeHint(self) -> QSize:  # noqa: D102
-        return QSize(self.label_width, self.header_height + self.row_height)
+        return QSize(self.theme.space(15), self.header_height + self.row_height)
 
     # -- where things are -----------------------------------------------------------------------
 
@@ -353,7 +356,12 @@ class LaneView(QAbstractScrollArea):
         if node is None and row is not None and point.x() < self.label_width:
             node = self.content.layout.lanes[row].nodes[-1]
         if node is not None:
-            self.node_chosen.emit(node)
+            self.choose(node)
+
+    def choose(self, node: int) -> None:
+        """Ask for a node, on the branch that its row goes on to."""
+        row = self.content.layout.row_of[node]
+        self.node_chosen.emit(node, self.content.layout.lanes[row].nodes[-1])
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: D102
         row = self.row_at(event.position().toPoint())
@@ -408,7 +416,7 @@ class LaneView(QAbstractScrollArea):
         else:
             target = self._neighbour(row, *move)
             if target is not None:
-                self.node_chosen.emit(target)
+                self.choose(target)
 
     def _neighbour(self, row: int, down: int, right: int) -> int | None:
         """The node beside the cursor: along its branch, or in the nearest row as near to its step."""
@@ -439,8 +447,7 @@ class LaneView(QAbstractScrollArea):
         node, row = self.node_at(point), self.row_at(point)
         if node is None:
             if row is not None and point.x() < self.label_width:
-                name = self.content.labels[row].name
-                return f"branch {name}: click shows its end, a double click or F2 names it."
+                return self.content.labels[row].told
             return ""
         step = self.content.tree.nodes[node].step
         assert step is not None

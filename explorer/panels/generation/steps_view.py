@@ -45,6 +45,20 @@ class StepsView(QWidget):
         self.update_theme()
         self._update_run()
 
+    @property
+    def facts(self) -> str:
+        """Under what settings, how many steps, and why they ended, for the panel's title."""
+        run = self.state.run
+        if run is None:
+            return ""
+        count = len(run.steps)
+        # The last step's own settings; `run.params` are those of the next one.
+        params = run.steps[-1].params if run.steps else run.params
+        facts = [params.summary, f"{count:,} step{'s' * (count != 1)}"]
+        if run.stop_reason is not None:
+            facts.append(f"ended: {run.stop_reason}")
+        return " · ".join(facts)
+
     def update_theme(self) -> None:
         """Colours or sizes changed."""
         self.column.setSpacing(self.theme.space(0.5))

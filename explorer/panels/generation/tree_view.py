@@ -94,13 +94,13 @@ class TreeView(QWidget):
         self._update_place()
 
     def _labels(self, tree: RunTree, layout: LaneLayout) -> tuple[LaneLabel, ...]:
-        return tuple(
-            LaneLabel(
-                lane_name(tree, lane) or letter,
-                f"{lane.column + len(lane.nodes)} · {signed(self._sums[lane.nodes[-1]])}",
-            )
-            for lane, letter in zip(layout.lanes, layout.letters, strict=True)
-        )
+        labels = []
+        for lane, letter in zip(layout.lanes, layout.letters, strict=True):
+            name = lane_name(tree, lane) or letter
+            facts = f"{lane.column + len(lane.nodes)} · {signed(self._sums[lane.nodes[-1]])}"
+            told = f"branch {name}: click shows its end, a double click or F2 names it."
+            labels.append(LaneLabel(name, facts, told=told))
+        return tuple(labels)
 
     def _update_place(self) -> None:
         run, viewed = self.state.run, self.state.viewed_step
@@ -201,7 +201,7 @@ class TreeView(QWidget):
         menu = QMenu(self)
         menu.setObjectName("branch_menu")
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.addAction("Show this branch").triggered.connect(lambda: self.lanes.node_chosen.emit(end))
+        menu.addAction("Show this branch").triggered.connect(lambda: self.lanes.choose(end))
         menu.addAction("Rename …").triggered.connect(lambda: self.rename(row))
         compare = menu.addAction("Compare with the branch on show")
         compare.triggered.connect(lambda: self.comparison_wanted.emit(end))

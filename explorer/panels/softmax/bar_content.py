@@ -10,7 +10,7 @@ import numpy as np
 from explorer.core.records import StepRecord
 from explorer.core.sampling import CutName, Distribution
 
-BAR_COUNT = 50
+MOST_BARS = 50
 CUT_LABELS: dict[CutName, str] = {
     "top_k": "top-k",
     "top_p": "top-p",
@@ -119,9 +119,11 @@ def read_bar(step: StepRecord, distribution: Distribution, token_id: int, piece:
     )
 
 
-def read_bars(step: StepRecord, distribution: Distribution, piece: Callable[[int], str]) -> BarContent:
-    """Read the most likely tokens, and the chosen one. O(bars), whatever the vocabulary."""
-    ids = step.ranked.order[:BAR_COUNT].tolist()
+def read_bars(
+    step: StepRecord, distribution: Distribution, piece: Callable[[int], str], count: int = MOST_BARS
+) -> BarContent:
+    """Read the ``count`` most likely tokens, and the chosen one. O(bars), whatever the vocabulary."""
+    ids = step.ranked.order[:count].tolist()
     if step.token.id not in ids:
         ids.append(step.token.id)
     bars = tuple(read_bar(step, distribution, token_id, piece) for token_id in ids)
@@ -134,7 +136,7 @@ def read_bars(step: StepRecord, distribution: Distribution, piece: Callable[[int
         rest_after=_rest([bar.after for bar in bars], rest_kept),
         rest_kept=rest_kept,
         cut_lines=_cut_lines(distribution) if same_order else (),
-        cumulative=_cumulative(distribution) if same_order else (),
+        cumulative=_cumulative(distribution, count) if same_order else (),
         top_p=distribution.params.top_p,
     )
 
@@ -144,12 +146,12 @@ def _rest(shown: list[float], others: int) -> float:
     return max(0.0, 1.0 - sum(shown)) if others else 0.0
 
 
-def _cumulative(distribution: Distribution) -> tuple[float, ...]:
+def _cumulative(distribution: Distribution, count: int) -> tuple[float, ...]:
     params = distribution.params
     if params.greedy:
         return ()
     before_top_p = params.with_changes(top_p=None, min_p=None, typical_p=None)
-    summed = distribution.ranked.temper_and_cut(before_top_p).rank_probabilities[:BAR_COUNT]
+    summed = distribution.ranked.temper_and_cut(before_top_p).rank_probabilities[:count]
     return tuple(np.cumsum(summed, dtype=np.float64).tolist())
 
 

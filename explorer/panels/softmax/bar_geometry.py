@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF
 
-LABEL_DEGREES = 60.0
-_SLANT = math.tan(math.radians(LABEL_DEGREES))
+LABEL_DEGREES = 45.0
+LABEL_COSINE = math.cos(math.radians(LABEL_DEGREES))
+LABEL_SINE = math.sin(math.radians(LABEL_DEGREES))
+_SLANT = LABEL_SINE / LABEL_COSINE
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 LOG_FLOOR = 1e-6
 _LOWEST_DECADE = -12

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +22,11 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from explorer.app.state import Emphasis
-from explorer.panels.softmax.bar_content import Bar, BarContent, exact_text
-from explorer.panels.softmax.bar_geometry import LABEL_DEGREES, Axis, BarGeometry, make_axis
+from explorer.panels.softmax.bar_content import MOST_BARS, Bar, BarContent, exact_text
+from explorer.panels.softmax.bar_geometry import LABEL_COSINE, LABEL_SINE, Axis, BarGeometry, make_axis
+from explorer.panels.softmax.bar_labels import label_of, labelled_bars, paint_label
 from explorer.panels.softmax.bar_legend import paint_cut_bar
+from explorer.panels.softmax.bar_overlays import paint_draw_counts, paint_running_sum, running_sum_room
 from explorer.panels.widgets.piece_text import plain_tooltip, visible_piece
 from explorer.theme import Theme
 
@@ -34,11 +35,9 @@ _FADED = 0.4
 _LABEL_SHARE = 0.28
 _MARKER = "chosen"
 _LABEL_STEPS = 14.0
-_COSINE, _SINE = 0.5, 0.8660254  # of LABEL_DEGREES
-
-
-# Pieces are painted over and over, and few of them change from one slider move to the next.
-_label = lru_cache(maxsize=1024)(visible_piece)
+# Bars that are wide enough to be told apart from the back of a room.
+_LEAST_SLOT_STEPS = 4.0
+_FEWEST_BARS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +57,15 @@ class DistributionBars(QWidget):
 
     Signals
     -------
+    room_changed
+        There is room for more bars than before, or for fewer.
     bar_hovered : int or None
         The pointer came onto the bar of that token ID, or left all bars.
     bar_clicked : (int or None, bool)
         A click on the bar of that token ID, or beside all bars; True with Ctrl or Shift held.
     """
 
+    room_changed = Signal()
     bar_hovered = Signal(object)
     bar_clicked = Signal(object, bool)
 
@@ -85,6 +87,7 @@ class DistributionBars(QWidget):
         self._faded = False
         self._cumulative = False
         self._hovered: int | None = None
+        self._room = MOST_BARS
 
     # -- what is shown ------------------------------------------------------------------------------
 
@@ -109,6 +112,7 @@ class DistributionBars(QWidget):
         """Mark how often each token, (V,) by ID, was drawn; None takes the marks away."""
         self._draws = counts
         self._drawn_total = 0 if counts is None else int(counts.sum())
+        self._geometry = None
         self.update()
 
     def set_emphasis(self, emphasis: Callable[[int], Emphasis]) -> None:
@@ -125,6 +129,7 @@ class DistributionBars(QWidget):
     def set_cumulative(self, shown: bool) -> None:
         """Whether the running sum is drawn, on a linear axis of its own from 0 to 1."""
         self._cumulative = shown
+        self._geometry = None
         self.update()
 
     def set_faded(self, faded: bool) -> None:
@@ -160,21 +165,36 @@ class DistributionBars(QWidget):
             self._geometry = self._place_bars()
         return self._geometry
 
+    @property
+    def room(self) -> int:
+        """How many bars can stand side by side and be told apart."""
+        return self._room
+
+    def _update_room(self) -> None:
+        room = min(MOST_BARS, max(_FEWEST_BARS, int(self.width() / self.theme.space(_LEAST_SLOT_STEPS))))
+        if room != self._room:
+            self._room = room
+            self.room_changed.emit()
+
     def update_geometry(self) -> None:
         """Sizes changed."""
         self._geometry = None
+        self._update_room()
         self.updateGeometry()
         self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
         super().resizeEvent(event)
         self._geometry = None
+        self._update_room()
 
     def _place_bars(self) -> BarGeometry:
         bars, space = self._content.bars, self.theme.space
         metrics = QFontMetricsF(self._small)
-        depth = self._label_length() * _SINE + metrics.height() * _COSINE + space(1)
-        right = self._label_length() * _COSINE + metrics.height() * _SINE * 0.5
+        depth = self._label_length() * LABEL_SINE + metrics.height() * LABEL_COSINE + space(1)
+        right = self._label_length() * LABEL_COSINE + metrics.height() * LABEL_SINE * 0.5
+        if self._cumulative:
+            right = max(right, running_sum_room(self.theme))
         plot = QRectF(0, 0, self.width() - right, self.height() - depth)
         # As wide as any choice of ticks needs: how many there are depends on the rows above the plot.
         texts = {text for most in range(2, 8) for _, text in self.axis.ticks(most)}
@@ -183,16 +203,16 @@ class DistributionBars(QWidget):
         count = len(bars) + (gap_at is not None)
         lane = self._lane_texts(BarGeometry(plot, count, gap_at, depth))
         # One row at least, and the triangle's height: the marker of a bar that reaches the top.
-        rows = max((mark.row for mark in lane), default=0) + 1
+        rows = max((mark.row for mark in lane), default=0) + 1 + (self._draws is not None)
         plot.setTop(self._row * rows + space(1.6))
         return BarGeometry(plot, count, gap_at, depth)
 
     def _label_length(self) -> float:
         """Room for the longest label, in its own direction."""
         metrics = QFontMetricsF(self._small)
-        widths = (metrics.horizontalAdvance(_label(bar.piece)) for bar in self._content.bars)
+        widths = (metrics.horizontalAdvance(label_of(bar.piece)) for bar in self._content.bars)
         longest = max(widths, default=0.0)
-        return float(min(longest, self.theme.space(_LABEL_STEPS), self.height() * _LABEL_SHARE / _SINE))
+        return float(min(longest, self.theme.space(_LABEL_STEPS), self.height() * _LABEL_SHARE / LABEL_SINE))
 
     def bar_rect(self, token_id: int) -> QRectF | None:
         """The column of a token's pair of bars; None when it has none."""
@@ -221,7 +241,9 @@ class DistributionBars(QWidget):
             self._paint_emphasis(painter, geometry)
             self._paint_bars(painter, geometry, axis)
             if self._cumulative:
-                self._paint_cumulative(painter, geometry)
+                paint_running_sum(painter, self.theme, geometry, self._content)
+            if self._draws is not None:
+                self._paint_counts(painter, geometry, axis, self._draws)
             self._paint_cut_lines(painter, geometry)
             self._paint_chosen(painter, geometry, axis)
             self._paint_labels(painter, geometry)
@@ -283,6 +305,18 @@ class DistributionBars(QWidget):
                 mark = QRectF(right.left() - 1, y - 1, right.width() + 2, max(2, round(2 * self.theme.scale)))
                 painter.fillRect(mark, self.theme.color("text"))
 
+    def _paint_counts(
+        self, painter: QPainter, geometry: BarGeometry, axis: Axis, draws: npt.NDArray[np.int64]
+    ) -> None:
+        counts = [int(draws[bar.token_id]) for bar in self._content.bars]
+        base, height = geometry.plot.bottom(), geometry.plot.height()
+        places = []
+        for index, count in enumerate(counts):
+            bars = min(bar.top() for bar in self._pair(geometry, axis, index))
+            mark = base - axis.way(count / self._drawn_total) * height
+            places.append(QPointF(round(geometry.middle(index)), round(min(bars, mark)) - 1))
+        paint_draw_counts(painter, self.theme, geometry.plot.left() + 1, places, counts)
+
     def _pair(self, geometry: BarGeometry, axis: Axis, index: int) -> tuple[QRectF, QRectF]:
         """Where a token's two bars stand, on whole pixels."""
         bar, plot = self._content.bars[index], geometry.plot
@@ -296,30 +330,6 @@ class DistributionBars(QWidget):
             return QRectF(x, base - height, width, height)
 
         return standing(middle - width, bar.before), standing(middle, bar.after)
-
-    def _paint_cumulative(self, painter: QPainter, geometry: BarGeometry) -> None:
-        plot, content = geometry.plot, self._content
-
-        def height(share: float) -> float:
-            return plot.bottom() - min(share, 1.0) * plot.height()
-
-        points = [QPointF(geometry.middle(i), height(sum_)) for i, sum_ in enumerate(content.cumulative)]
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(self.theme.color("accent"), 1.6 * self.theme.scale))
-        painter.drawPolyline(points)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
-        painter.setFont(self.theme.prose("small"))
-        metrics = QFontMetricsF(painter.font())
-        if content.top_p is not None and content.top_p < 1.0 and points:
-            y = round(height(content.top_p))
-            painter.setPen(QPen(self.theme.color("error"), 1, Qt.PenStyle.DotLine))
-            painter.drawLine(QPointF(plot.left(), y), QPointF(plot.right(), y))
-            painter.setPen(self.theme.color("error"))
-            text = f"top-p {content.top_p:g} of the running sum"
-            width = metrics.horizontalAdvance(text) + 4
-            area = QRectF(plot.right() - width, y + 1, width, metrics.height())
-            painter.fillRect(area, self.theme.color("surface", 220))
-            painter.drawText(area, Qt.AlignmentFlag.AlignCenter, text)
 
     def _lane_texts(self, geometry: BarGeometry) -> list[_LaneText]:
         """Cuts that fall among the bars get a line; where none does, the last one gets an arrow."""
@@ -395,8 +405,10 @@ class DistributionBars(QWidget):
             if i == index or left - 2 <= geometry.middle(i) <= left + width + 2
         ]
         own = self._pair(geometry, axis, index)
-        tip = QPointF(geometry.middle(index), min(own[0].top(), own[1].top()) - 2)
-        bottom = min(tops) - side - 3
+        # The counts of the draws stand on the bars.
+        counts = metrics.height() if self._draws is not None else 0.0
+        tip = QPointF(geometry.middle(index), min(own[0].top(), own[1].top()) - 2 - counts)
+        bottom = min(tops) - side - 3 - counts
         color = self.theme.color("generated")
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(color, 1))
@@ -413,10 +425,10 @@ class DistributionBars(QWidget):
 
     def _paint_labels(self, painter: QPainter, geometry: BarGeometry) -> None:
         metrics = QFontMetricsF(self._small)
-        length = self._label_length()
-        for index in self._labelled(geometry, metrics.height()):
-            bar = self._content.bars[index]
-            self._paint_label(painter, geometry, index, bar, length)
+        length, bars = self._label_length(), self._content.bars
+        for index in labelled_bars(bars, geometry, self._emphasis, metrics.height()):
+            emphasis = self._emphasis(bars[index].token_id)
+            paint_label(painter, self.theme, geometry, index, bars[index], emphasis, length)
         if geometry.gap_at is not None:
             x = geometry.plot.left() + (geometry.gap_at + 0.5) * geometry.slot_width
             painter.setFont(self._small)
@@ -424,52 +436,6 @@ class DistributionBars(QWidget):
             width = metrics.horizontalAdvance("⋯")
             area = QRectF(x - width, geometry.plot.bottom() - metrics.height(), 2 * width, metrics.height())
             painter.drawText(area, Qt.AlignmentFlag.AlignCenter, "⋯")
-
-    def _labelled(self, geometry: BarGeometry, height: float) -> list[int]:
-        """Which bars get a label: what the eye looks for first, then by rank, as far as there is room."""
-        bars = self._content.bars
-        weight = {bar.token_id: self._emphasis(bar.token_id) for bar in bars}
-        order = sorted(
-            range(len(bars)),
-            key=lambda i: (-weight[bars[i].token_id], not bars[i].chosen, bars[i].rank),
-        )
-        least = height * 1.05 / _SINE
-        stride = max(1, -int(-least // geometry.slot_width))
-        taken: list[float] = []
-        chosen: list[int] = []
-        for index in order:
-            first = weight[bars[index].token_id] or bars[index].chosen
-            if not first and geometry.slot(index) % stride:
-                continue
-            x = geometry.middle(index)
-            if all(abs(x - other) >= least for other in taken):
-                taken.append(x)
-                chosen.append(index)
-        return chosen
-
-    def _paint_label(
-        self, painter: QPainter, geometry: BarGeometry, index: int, bar: Bar, length: float
-    ) -> None:
-        emphasis = self._emphasis(bar.token_id)
-        font = self.theme.mono("small", bold=bar.chosen or emphasis is Emphasis.SELECTED)
-        font.setStrikeOut(not bar.kept)
-        painter.setFont(font)
-        metrics = QFontMetricsF(font)
-        text = metrics.elidedText(_label(bar.piece), Qt.TextElideMode.ElideRight, length)
-        height = metrics.height()
-        painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.translate(geometry.middle(index), geometry.plot.bottom() + self.theme.space(0.5))
-        painter.rotate(LABEL_DEGREES)
-        area = QRectF(height * 0.2, -height / 2, metrics.horizontalAdvance(text) + 1, height)
-        if emphasis is not Emphasis.NONE:
-            painter.setPen(QPen(self.theme.color("selection"), 2 if emphasis is Emphasis.SELECTED else 1))
-            painter.setBrush(self.theme.color("selection_fill"))
-            painter.drawRoundedRect(area.adjusted(-3, 0.5, 3, -0.5), 3, 3)
-        name = "generated" if bar.chosen else ("text" if bar.kept else "faint")
-        painter.setPen(self.theme.color(name))
-        painter.drawText(area, Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, text)
-        painter.restore()
 
     # -- the pointer --------------------------------------------------------------------------------
 
