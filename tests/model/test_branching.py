@@ -134,7 +134,7 @@ def test_that_walking_the_same_way_again_enters_the_nodes_that_are_there(fr_en: 
     for step in run.steps:
         step.summarise()  # as the window does; what it ranks it may write-protect
     run.go_to(1)
-    run.step()
+    run.finish()
     assert len(run.tree.nodes) == len(tree.nodes)
     assert all(again is before for again, before in zip(run.steps, records, strict=True))
 
