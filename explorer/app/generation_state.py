@@ -11,6 +11,7 @@ from explorer.core.beams import BeamSearch
 from explorer.core.inside import InsideReading
 from explorer.core.moments import Moment
 from explorer.core.records import RunSnapshot
+from explorer.core.run_comparison import KeptRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class GenerationState(QObject):
     inside_changed = Signal()
     inside_problem_changed = Signal()
     beams_changed = Signal()
+    kept_changed = Signal()
     moment_changed = Signal()
     playing_changed = Signal()
     speed_changed = Signal()
@@ -85,6 +87,7 @@ class GenerationState(QObject):
         self._inside: InsideReading | None = None
         self._inside_problem = ""
         self._beams: BeamSearch | None = None
+        self._kept: KeptRun | None = None
         self._moment: Moment | None = None
         self._playing = False
         self._speed = SPEEDS[2]
@@ -144,6 +147,15 @@ class GenerationState(QObject):
     def set_beams(self, beams: BeamSearch | None) -> None:
         """A beam search ended."""
         self._set("beams", beams)
+
+    @property
+    def kept(self) -> KeptRun | None:
+        """A run that a person keeps beside the one on show, whatever model comes; None when there is none."""
+        return self._kept
+
+    def set_kept(self, kept: KeptRun | None) -> None:
+        """Keep a run for comparison, or with None let it go."""
+        self._set("kept", kept)
 
     @property
     def moment(self) -> Moment | None:

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QWidget
 
 from explorer.app.state import AppState
 from explorer.panels.generation.beam_view import BeamView
+from explorer.panels.generation.compare_view import CompareView
 from explorer.panels.generation.inside_view import InsideView
 from explorer.panels.generation.lens_view import LensView
 from explorer.panels.generation.steps_view import StepsView
@@ -22,10 +23,11 @@ VIEWS = {
     "beams": "Beam search: several hypotheses at once, as a tree with their scores",
     "layers": "What each layer would already choose, at every step: the logit lens",
     "inside": "What each part of each layer added, at the viewed step",
+    "compare": "Two runs side by side: settings, seeds, branches, models or dtypes",
 }
 
 
-View = StepsView | TreeView | BeamView | LensView | InsideView
+View = StepsView | TreeView | BeamView | LensView | InsideView | CompareView
 
 
 class GenerationPanel(Panel):
@@ -43,26 +45,32 @@ class GenerationPanel(Panel):
         self.beams = BeamView(state, theme, self.body)
         self.lens = LensView(state, theme, self.body)
         self.inside = InsideView(state, theme, self.body)
+        self.compare = CompareView(state, theme, self.body)
         self.views: dict[str, View] = {
             "steps": self.steps,
             "tree": self.tree,
             "beams": self.beams,
             "layers": self.lens,
             "inside": self.inside,
+            "compare": self.compare,
         }
         self._pages = QStackedWidget(self.body)
+        # The widest view does not say how narrow the panel may be while another one is open.
+        self._pages.setMinimumSize(1, 1)
         for view in self.views.values():
             self._pages.addWidget(view)
         self._row = QHBoxLayout(self.body)
         self._row.addWidget(self.chooser, 0, Qt.AlignmentFlag.AlignTop)
         self._row.addWidget(self._pages, 1)
         self.chooser.chosen.connect(self.show_view)
+        self.tree.comparison_wanted.connect(self._on_comparison_wanted)
         state.model_changed.connect(self._update_hint)
         state.run_changed.connect(self._update_run)
         for changed in (
             state.viewed_step_changed,
             state.generation.inside_changed,
             state.generation.beams_changed,
+            state.generation.kept_changed,
         ):
             changed.connect(self._update_facts)
         self._update_theme()
@@ -79,6 +87,10 @@ class GenerationPanel(Panel):
         self._pages.setCurrentWidget(self.views[name])
         self.chooser.set_current(name)
         self._update_facts()
+
+    def _on_comparison_wanted(self, end: int, name: str) -> None:
+        self.compare.keep_branch(end, name)
+        self.show_view("compare")
 
     def _update_run(self) -> None:
         self._update_hint()

@@ -145,7 +145,9 @@ def test_that_comparing_is_offered_for_another_branch_only(panel: GenerationPane
 
     assert not compare(0)
     assert compare(1)
-    assert [wanted.at(i)[0] for i in range(wanted.count())] == [9]
+    assert [wanted.at(i) for i in range(wanted.count())] == [[9, "branch B"]]
+    assert panel.view == "compare"
+    assert panel.compare.rows.isVisible()
 
 
 def test_that_pieces_of_any_script_are_painted(panel: GenerationPanel, state: AppState) -> None:

@@ -57,6 +57,8 @@ def _chosen(state: AppState, run: RunSnapshot, step: StepRecord, moment: Moment)
     if moment.stage == "choose":
         return f"choose, {_name(step.token)}: {how_chosen(step)}"
     if moment.stage == "feed":
+        if run.family == "encoder-only":
+            return f"fill in, {_name(step.token)} takes the mask's place"
         return f"feed back, {_name(step.token)} is read next"
     if moment.stage == "detokenize":
         return f"detokenize, {shorten(visible_text(run.text), 60)}"

@@ -136,7 +136,13 @@ def stages_of(model: ModelInfo, *, layers_apart: bool = True) -> list[Stage]:
         fed = "the decoder's next input: the loop goes round until an end-of-sequence token."
     stages += [
         Stage("choose", "Choose", "Choose", "generated", taken),
-        Stage("feed", "Feed back", "Feed", "generated", f"The chosen token is {fed}"),
+        Stage(
+            "feed",
+            "Feed back" if decoder else "Fill in",
+            "Feed" if decoder else "Fill",
+            "generated",
+            f"The chosen token is {fed}",
+        ),
         Stage(
             "detokenize",
             "Detokenize",

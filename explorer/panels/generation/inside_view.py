@@ -251,7 +251,7 @@ class InsideCanvas(QAbstractScrollArea):
         self._write(painter, cells[4], text, self._number, "muted")
 
     def _paint_bar(self, painter: QPainter, rect: QRect, value: float, color: str) -> None:
-        number = QFontMetrics(self._number).horizontalAdvance("00.00") + self.theme.space(0.5)
+        number = QFontMetrics(self._number).horizontalAdvance("00.00") + self.theme.space(1.2)
         room = max(4, rect.width() - number - self.theme.space(1.5))
         self._write(painter, rect, _short(value), self._number, "text", right=number)
         height = self.row_height // 2

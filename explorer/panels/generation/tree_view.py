@@ -28,11 +28,11 @@ class TreeView(QWidget):
 
     Signals
     -------
-    comparison_wanted : int
-        A person wants the branch that ends in this node beside the one on show.
+    comparison_wanted : int, str
+        A person wants the branch that ends in this node, and is named so, beside the one on show.
     """
 
-    comparison_wanted = Signal(int)
+    comparison_wanted = Signal(int, str)
 
     def __init__(self, state: AppState, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -197,14 +197,14 @@ class TreeView(QWidget):
     def make_menu(self, row: int) -> QMenu:
         """What can be done with the branch of a row."""
         end = self.lanes.content.layout.lanes[row].nodes[-1]
-        run = self.state.run
+        run, name = self.state.run, self.lanes.content.labels[row].name
         menu = QMenu(self)
         menu.setObjectName("branch_menu")
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.addAction("Show this branch").triggered.connect(lambda: self.lanes.choose(end))
         menu.addAction("Rename …").triggered.connect(lambda: self.rename(row))
         compare = menu.addAction("Compare with the branch on show")
-        compare.triggered.connect(lambda: self.comparison_wanted.emit(end))
+        compare.triggered.connect(lambda: self.comparison_wanted.emit(end, f"branch {name}"))
         compare.setEnabled(run is not None and end not in run.nodes)
         text = self.state.generation.outcome_at(end).text
         copy = menu.addAction("Copy its text")
