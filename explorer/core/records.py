@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from explorer.core.branches import EMPTY, ROOT, Node, RunTree
 from explorer.core.head_measures import Measure, PerHead
+from explorer.core.own_settings import NO_OWN_SETTINGS, OwnSettings
 from explorer.core.penalties import apply_penalties, banned_by_ngrams
 from explorer.core.recently_used import RecentlyUsed
 from explorer.core.sampling import KEPT_BYTES, Distribution, RankedLogits, SamplingParams
@@ -62,6 +63,8 @@ class ModelInfo:
         What a person should know of how it was loaded, one sentence each.
     placement : dict
         Bytes of weights and buffers by device; more than one entry where the layers are spread.
+    own_settings : OwnSettings
+        What its own generation settings say.
     """
 
     name: str
@@ -82,6 +85,7 @@ class ModelInfo:
     placement: dict[str, int] = field(default_factory=dict)
     mapless: tuple[AttentionKind, ...] = ()
     weights_only: bool = False
+    own_settings: OwnSettings = NO_OWN_SETTINGS
 
     @property
     def attention_kinds(self) -> tuple[AttentionKind, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 
+from explorer.core.own_settings import NO_OWN_SETTINGS, OwnSettings
 from explorer.core.positions import PositionEncoding
 from explorer.core.records import Family, ModelInfo
 from explorer.core.sampling import GREEDY, SamplingParams
@@ -18,6 +19,7 @@ from explorer.model.architecture import attention_layout, context_length, family
 from explorer.model.capture import TRIED_TEXT, find_capture
 from explorer.model.errors import ModelError
 from explorer.model.folder import read_checkpoint
+from explorer.model.own_settings import read_own_settings
 from explorer.model.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
@@ -150,7 +152,14 @@ class LanguageModel:
             key_heads=key_heads,
             context_length=self.text_tokenizer.context_length,
             placement=_placement(self.model),
+            own_settings=self._own_settings(),
         )
+
+    def _own_settings(self) -> OwnSettings:
+        config = getattr(self.model, "generation_config", None)
+        if self.family == "encoder-only" or config is None:
+            return NO_OWN_SETTINGS
+        return read_own_settings(config, self.text_tokenizer.pieces)
 
     def unload(self) -> None:
         """Give the memory of the weights back; the model and its runs cannot be used after that."""

@@ -221,7 +221,8 @@ class SoftmaxPanel(Panel):
     def _update_vocabulary(self) -> None:
         model = self.state.model
         if model is not None:
-            self.controls.set_vocabulary_size(model.vocabulary_size)
+            self.controls.set_model(model.vocabulary_size, model.own_settings)
+            self._arrange()
         self._update_step()
 
     def _update_sampling(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PySide6.QtWidgets import QApplication, QStyle, QStyleOptionSlider
 from pytestqt.qtbot import QtBot
 
 from explorer.app.state import AppState
+from explorer.core.own_settings import OwnSettings
 from explorer.core.records import StepRecord
 from explorer.core.sampling import GREEDY, RankedLogits, SamplingParams
 from explorer.core.selection import Selection, TokenRef
@@ -194,7 +196,8 @@ def test_that_presets_set_the_shape_and_keep_the_seed(
     qtbot: QtBot, panel: SoftmaxPanel, state: AppState
 ) -> None:
     state.set_sampling(SamplingParams(seed=4, repetition_penalty=1.1))
-    for name, button in panel.controls.presets.items():
+    for name in ("Greedy", "Focused", "Balanced", "Creative"):
+        button = panel.controls.presets[name]
         qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
         assert button.isChecked()
         assert [n for n, b in panel.controls.presets.items() if b.isChecked()] == [name]
@@ -597,3 +600,37 @@ def test_that_the_running_sum_is_what_top_p_adds_up(
     plain = panel.bars.grab().toImage()
     qtbot.mouseClick(panel.sum_line, Qt.MouseButton.LeftButton)
     assert panel.bars.grab().toImage() != plain
+
+
+def test_that_the_models_own_settings_are_said_and_its_sampling_is_a_preset(
+    qtbot: QtBot, panel: SoftmaxPanel, state: AppState
+) -> None:
+    own = panel.controls.presets["Model's"]
+    assert not own.isVisible()
+    assert state.model is not None
+    settings = OwnSettings(("bans <pad>",), SamplingParams(0.6, 50, 0.9), ("num_beams 4",))
+    run = state.run
+    state.set_model(replace(state.model, own_settings=settings))
+    state.set_run(run)
+    assert own.isVisible()
+    qtbot.mouseClick(own, Qt.MouseButton.LeftButton)
+    assert state.sampling == SamplingParams(0.6, 50, 0.9)
+    assert own.isChecked()
+    qtbot.mouseClick(panel.controls.more, Qt.MouseButton.LeftButton)
+    said = panel.controls.own.text()
+    assert panel.controls.own.isVisible()
+    for part in ("bans <pad>", "temperature 0.6 · top-k 50 · top-p 0.9", "num_beams 4"):
+        assert part in said
+
+
+def test_that_what_each_preset_is_for_stands_on_screen(
+    qtbot: QtBot, panel: SoftmaxPanel, state: AppState
+) -> None:
+    for name in ("Greedy", "Focused", "Balanced", "Creative"):
+        qtbot.mouseClick(panel.controls.presets[name], Qt.MouseButton.LeftButton)
+        said = panel.controls.why.text()
+        assert panel.controls.presets[name].toolTip().startswith(said)
+        room = panel.controls.why.width()
+        assert panel.controls.why.fontMetrics().horizontalAdvance(said) <= room
+    state.set_sampling(SamplingParams(0.31))
+    assert panel.controls.why.text() in ("Settings of your own.", said)

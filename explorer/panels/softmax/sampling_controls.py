@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from explorer.core.own_settings import NO_OWN_SETTINGS, OwnSettings
 from explorer.core.sampling import GREEDY, SamplingParams
 from explorer.panels.softmax.labelled_slider import LabelledSlider
 from explorer.panels.softmax.sampling_actions import SamplingActions
@@ -103,6 +105,11 @@ PRESETS = (
 )
 
 
+# The preset that a checkpoint brings along, where it does.
+OWN = "Model's"
+_OWN_WHY = "What the checkpoint sets for sampling."
+
+
 class SamplingControls(QWidget):
     """The settings as sliders, and the presets.
 
@@ -118,6 +125,7 @@ class SamplingControls(QWidget):
         super().__init__(parent)
         self.theme = theme
         self._params = SamplingParams()
+        self._own_settings = NO_OWN_SETTINGS
         self.sliders: dict[str, LabelledSlider] = {}
         for setting in (*SETTINGS, *MORE_SETTINGS):
             slider = LabelledSlider(
@@ -134,17 +142,23 @@ class SamplingControls(QWidget):
         self._columns = 0
         self.presets: dict[str, QPushButton] = {}
         self._preset_row = WrappingLayout()
-        for preset in PRESETS:
-            button = QPushButton(preset.name, self)
-            button.setObjectName(f"preset_{preset.name.lower()}")
+        self._shapes = {preset.name: preset for preset in (*PRESETS, Preset(OWN, _OWN_WHY, SamplingParams()))}
+        for name in self._shapes:
+            button = QPushButton(name, self)
+            button.setObjectName(f"preset_{name.lower()}")
             button.setCheckable(True)
-            button.setToolTip(f"{preset.why}\n{preset.params.summary}")
             button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
             # A click sets the state, and the state says which preset is down.
-            button.clicked.connect(lambda _checked, preset=preset: self._edit(self._with_preset(preset)))
+            button.clicked.connect(partial(self._on_preset_clicked, name))
             button.installEventFilter(self)
-            self.presets[preset.name] = button
+            self.presets[name] = button
             self._preset_row.addWidget(button)
+        self.own = QLabel(self)
+        self.own.setObjectName("own_settings")
+        self.own.setProperty("role", "hint")
+        self.own.setTextFormat(Qt.TextFormat.PlainText)
+        self.own.setWordWrap(True)
+        self.own.hide()
         self.why = QLabel(self)
         self.why.setObjectName("preset_why")
         self.why.setProperty("role", "hint")
@@ -153,7 +167,9 @@ class SamplingControls(QWidget):
         self.more = QPushButton("more", self)
         self.more.setObjectName("more_settings")
         self.more.setCheckable(True)
-        self.more.setToolTip("Show typical-p, the penalties, and the distribution after each stage")
+        self.more.setToolTip(
+            "Show typical-p, the penalties, the model's own settings, and the distribution after each stage"
+        )
         self.more.toggled.connect(self._on_more_toggled)
         self._preset_row.addWidget(self.more)
         self.stages = StageRow(theme, self)
@@ -165,7 +181,9 @@ class SamplingControls(QWidget):
         self._column.addWidget(self.why)
         self._column.addWidget(self.stages)
         self._column.addWidget(self.actions_row)
+        self._column.addWidget(self.own)
         self._column.addStretch(1)
+        self.set_model(2, NO_OWN_SETTINGS)
         self.update_theme()
         self.arrange(1)
 
@@ -175,12 +193,26 @@ class SamplingControls(QWidget):
         self.actions_row.set_params(params)
         for field, slider in self.sliders.items():
             slider.set_value(getattr(params, field))
-        for preset in PRESETS:
-            self.presets[preset.name].setChecked(params == self._with_preset(preset))
+        for name, preset in self._shapes.items():
+            self.presets[name].setChecked(name in self._offered() and params == self._with_preset(preset))
         self._update_why()
 
-    def set_vocabulary_size(self, size: int) -> None:
-        """Let top-k run up to the whole vocabulary."""
+    def set_model(self, vocabulary_size: int, own: OwnSettings) -> None:
+        """Let top-k run up to the whole vocabulary, and say what the checkpoint sets by itself."""
+        self._own_settings = own
+        self._shapes[OWN] = Preset(OWN, _OWN_WHY, own.sampling or SamplingParams())
+        for name, preset in self._shapes.items():
+            self.presets[name].setVisible(name in self._offered())
+            self.presets[name].setToolTip(f"{preset.why}\n{preset.params.summary}")
+        self.own.setText(own.summary or "The model's own settings set nothing.")
+        self._set_largest_top_k(vocabulary_size)
+        self.set_params(self._params)
+
+    def _offered(self) -> list[str]:
+        """Names of the presets that are on show: the model's own where it has one."""
+        return [name for name in self._shapes if name != OWN or self._own_settings.sampling is not None]
+
+    def _set_largest_top_k(self, size: int) -> None:
         scale = next(setting.scale for setting in SETTINGS if setting.field == "top_k")
         self.sliders["top_k"].set_scale(replace(scale, high=max(1, size)))
 
@@ -206,12 +238,14 @@ class SamplingControls(QWidget):
 
     def _on_more_toggled(self, more: bool) -> None:
         self.stages.setVisible(more)
+        self.own.setVisible(more)
         columns, self._columns = self._columns, 0
         self.arrange(columns)
 
     def width_in(self, columns: int) -> int:
         """How wide it wants to be with the sliders in so many columns and the presets in one row."""
-        buttons = [button.sizeHint().width() for button in (*self.presets.values(), self.more)]
+        presets = [self.presets[preset.name] for preset in PRESETS]
+        buttons = [button.sizeHint().width() for button in (*presets, self.more)]
         row = sum(buttons) + (len(buttons) - 1) * self._preset_row.spacing()
         return max(row, self.theme.space(52) * columns + self._grid.horizontalSpacing() * (columns - 1))
 
@@ -237,8 +271,9 @@ class SamplingControls(QWidget):
         self.actions_row.style_buttons(style, theme.space(1))
         style = compact_button(theme.space(0.2), theme.space(0.8), theme.pixels("small"))
         self.stages.style_buttons(style, theme.space(0.6))
-        self.why.setFont(theme.prose("small"))
-        self.why.setStyleSheet(f"font-size: {theme.pixels('small')}px;")
+        for line in (self.why, self.own):
+            line.setFont(theme.prose("small"))
+            line.setStyleSheet(f"font-size: {theme.pixels('small')}px;")
         for slider in self.sliders.values():
             slider.update_theme()
         widest = max(slider.label.sizeHint().width() for slider in self.sliders.values())
@@ -252,14 +287,17 @@ class SamplingControls(QWidget):
 
     def _update_why(self) -> None:
         """One line of why: of the preset under the pointer, or else of the one in force."""
-        preset = next((p for p in PRESETS if self.presets[p.name].underMouse()), None)
-        preset = preset or next((p for p in PRESETS if self.presets[p.name].isChecked()), None)
-        self.why.setText("Settings of your own." if preset is None else preset.why)
+        pointed = next((name for name in self._offered() if self.presets[name].underMouse()), None)
+        name = pointed or next((name for name in self._offered() if self.presets[name].isChecked()), None)
+        self.why.setText("Settings of your own." if name is None else self._shapes[name].why)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102
         if event.type() in (QEvent.Type.Enter, QEvent.Type.Leave):
             self._update_why()
         return super().eventFilter(watched, event)
+
+    def _on_preset_clicked(self, name: str, _checked: bool = False) -> None:
+        self._edit(self._with_preset(self._shapes[name]))
 
     def _edit(self, params: SamplingParams) -> None:
         self.set_params(params)
