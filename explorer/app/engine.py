@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 # While a run goes on to its end, the window hears of it this often.
 UPDATE_SECONDS = 0.05
+LONGEST_SLICE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,7 @@ class Engine:
         self._lm: LanguageModel | None = None
         self._run: Run | None = None
         self._run_id = 0
+        self._shown_seconds = 0.0
         # The row of a temperature grid that is being generated: of which grid and settings, and its texts.
         self._row: tuple[tuple[int, SamplingParams], Run, list[str]] | None = None
 
@@ -178,7 +180,8 @@ class Engine:
     def step_on(self, params: SamplingParams, head: HeadRef | None, task: Task) -> RunUpdate:
         """Take as many steps as fit between two updates of the window, at least one."""
         run = self._current(params, task)
-        until = time.perf_counter() + UPDATE_SECONDS
+        # What is on show grows with the square of the length: it may take half of the time, and no more.
+        until = time.perf_counter() + min(max(UPDATE_SECONDS, self._shown_seconds), LONGEST_SLICE_SECONDS)
         while not run.finished:
             run.step().summarise()
             if time.perf_counter() > until or task.cancelled.is_set():
@@ -213,10 +216,16 @@ class Engine:
             task.report(f"Searching with {width} beams: step {done + 1} of at most {most} …")
 
         run = self._current(params, task)
+        stood, before = run.node, len(run.tree.nodes)
         found = run.beam_search(width, length_penalty, max_new_tokens, report=report, run_id=self._run_id)
-        for node in run.tree.nodes:
-            if node.step is not None:
-                node.step.summarise()
+        # Views ask every hypothesis for this, and not only the best one.
+        steps = [*run.steps, *(node.step for node in run.tree.nodes[before:] if node.step is not None)]
+        task.report(f"Ranking the tokens of {len(steps)} places …")
+        for step in steps:
+            if task.cancelled.is_set():
+                run.go_to(stood)
+                break
+            step.summarise()
         return found, self._update(head)
 
     def inside(self, task: Task, top: int = 5) -> InsideReading | None:
@@ -292,6 +301,8 @@ class Engine:
 
     def _update(self, head: HeadRef | None) -> RunUpdate:
         assert self._run is not None
+        started = time.perf_counter()
         attention = None if head is None else self._run.attention_map(head)
         overview = None if head is None else self._run.overview(head.kind)
+        self._shown_seconds = time.perf_counter() - started
         return RunUpdate(self._run.snapshot(self._run_id), attention, overview)

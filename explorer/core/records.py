@@ -117,7 +117,7 @@ class StepRecord:
     seconds : float
         Wall time of the step's forward pass.
     beam : bool
-        True when a beam search took it; `scores` are then the log-probabilities that it added up.
+        True when a beam search took it; `scores`, where a rule changed them, are then log-probabilities.
 
     Notes
     -----

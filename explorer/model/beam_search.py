@@ -86,8 +86,9 @@ class Search:
 
     Notes
     -----
-    Per step one forward pass of ``width`` sequences, and per new hypothesis one node: its position in
-    the cache, its attention notes, and 8 bytes per vocabulary entry and parent on the host.
+    Per step one forward pass of ``width`` sequences, and per hypothesis one node: its position in the
+    cache, its attention notes, and on the host 4 bytes per vocabulary entry, and as many again where the
+    checkpoint's rules changed what it was chosen from.
     """
 
     def __init__(
@@ -192,8 +193,9 @@ class Search:
         """Choose the next hypotheses from logits (width, V); and whether the search goes on."""
         model: Any = self._lm.model
         length, width = self._length, self.width
-        log_probs = torch.log_softmax(logits, dim=-1)
-        log_probs = self._prepared.processors(self._running[0, :, :length], log_probs)
+        own = torch.log_softmax(logits, dim=-1)
+        log_probs = self._prepared.processors(self._running[0, :, :length], own.clone())
+        ruled = (log_probs != own).any(dim=1).tolist()
         accumulated = (log_probs[None] + self._sums[:, :, None]).reshape(1, -1)
         if not math.isfinite(float(accumulated.max())):
             for row in log_probs.cpu().numpy():
@@ -236,7 +238,8 @@ class Search:
             length_penalty=self.length_penalty,
             early_stopping=self._early_stopping,
         )
-        step = self._into_tree(before, log_probs, candidates, sums, parents)
+        scores = [row if changed else None for row, changed in zip(log_probs, ruled, strict=True)]
+        step = self._into_tree(before, scores, candidates, sums, parents)
         order = self._parents[0, :, length - self._given]
         kv_cache.reorder(self._prepared.kwargs["past_key_values"], order)
         self._length = length + 1
@@ -261,12 +264,15 @@ class Search:
     def _into_tree(
         self,
         before: torch.Tensor,
-        log_probs: torch.Tensor,
+        scores: list[torch.Tensor | None],
         candidates: torch.Tensor,
         sums: torch.Tensor,
         parents: torch.Tensor,
     ) -> BeamStep:
-        """Give every hypothesis that this step kept, running or ended, its node."""
+        """Give every hypothesis that this step kept, running or ended, its node.
+
+        ``scores`` are each running sequence's log-probabilities (V,), None where no rule changed them.
+        """
         place = self._length - self._given
         tokens = candidates[0, :, self._length].tolist()
         came_from = parents[0, :, place].tolist()
@@ -285,7 +291,11 @@ class Search:
                 else:
                     beam = came_from[index]
                     if beam not in rows:
-                        rows[beam] = (log_probs[beam].cpu().numpy(), before[0, beam].tolist()[: self._length])
+                        row = scores[beam]
+                        rows[beam] = (
+                            None if row is None else row.cpu().numpy(),
+                            before[0, beam].tolist()[: self._length],
+                        )
                     node = self._grow(parent.node, tokens[index], place, *rows[beam])
                     made[key] = _Found(node, totals[index])
             return made[key]
@@ -314,7 +324,7 @@ class Search:
             index=index,
             token=self._lm.text_tokenizer.token(token_id),
             logits=reading.logits,
-            scores=scores,
+            scores=reading.logits if scores is None else scores,
             previous_ids=np.array(previous_ids, dtype=np.int64),
             params=self._params,
             forced=False,

@@ -260,7 +260,11 @@ def test_that_the_engine_searches_and_says_how_far_it_is(qtbot: QtBot) -> None:
     head = HeadRef("cross", 2, 7)
     found, update = engine.beam_search(4, GREEDY, head, task, max_new_tokens=20)
     assert said[0] == "Searching with 4 beams: step 1 of at most 20 …"
-    assert len(said) == len(found.steps)
+    assert said[-1].startswith("Ranking")
+    assert len(said) == len(found.steps) + 1
+    # What views ask of every hypothesis is known before it crosses.
+    shown = [node for step in found.steps for node in (*step.nodes, *step.ended)]
+    assert all("best" in vars(update.run.tree.nodes[node].step) for node in shown)
     assert (found.run_id, found.width) == (7, 4)
     assert update.run.tree.current == found.hypotheses[0].node
     assert update.run.token_ids == found.hypotheses[0].token_ids

@@ -14,6 +14,7 @@ import transformers
 import explorer
 from explorer.core.beams import BeamSearch
 from explorer.core.branches import ROOT
+from explorer.core.records import StepRecord
 from explorer.core.sampling import LogitsError, SamplingParams
 from explorer.model.errors import CancelledError
 from explorer.model.language_model import LanguageModel
@@ -40,6 +41,13 @@ def beams(model: Any, ids: tuple[int, ...], width: int, **options: Any) -> Any:
         output_logits=True,
         **options,
     )
+
+
+def added_up(step: StepRecord) -> np.ndarray:
+    """The log-probabilities that a beam search adds up: made of the logits where no rule changed any."""
+    if step.scores is not step.logits:
+        return step.scores
+    return torch.log_softmax(torch.tensor(step.logits), dim=-1).numpy()
 
 
 def trimmed(row: list[int], result: Any, index: int) -> list[int]:
@@ -163,16 +171,23 @@ def test_that_length_penalty_and_penalties_of_the_run_are_those_of_generate(fr_e
     assert_equal(found, expected, 1)
 
 
-def test_that_a_steps_scores_are_the_log_probabilities_that_generate_adds_up(fr_en: LanguageModel) -> None:
+@pytest.mark.parametrize("banned", [None, [[12]]])
+def test_that_a_steps_scores_are_the_log_probabilities_that_generate_adds_up(
+    fr_en: LanguageModel, monkeypatch: pytest.MonkeyPatch, banned: list[list[int]] | None
+) -> None:
+    model = reference(fr_en.folder, fr_en.family)
+    model.generation_config.bad_words_ids = banned
+    monkeypatch.setattr(fr_en.model.generation_config, "bad_words_ids", banned)
     run = fr_en.generate(SENTENCE, GREEDY)
     found = run.beam_search(4)
-    expected = beams(reference(fr_en.folder, fr_en.family), run.source.ids, 4)
+    assert all((step.scores is step.logits) == (banned is None) for step in run.steps[:3])
+    expected = beams(model, run.source.ids, 4)
     came_from = expected.beam_indices[0].tolist()
     for index, step in enumerate(run.steps):
         row = came_from[index]
-        np.testing.assert_allclose(step.scores, expected.scores[index][row].numpy(), atol=1e-4)
+        np.testing.assert_allclose(added_up(step), expected.scores[index][row].numpy(), atol=1e-4)
         np.testing.assert_allclose(step.logits, expected.logits[index][row].numpy(), atol=1e-4)
-    total = sum(float(step.scores[step.token.id]) for step in run.steps)
+    total = sum(float(added_up(step)[step.token.id]) for step in run.steps)
     assert total == pytest.approx(found.hypotheses[0].log_probability, abs=1e-4)
 
 
