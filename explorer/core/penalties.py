@@ -24,7 +24,8 @@ def apply_penalties(
         seen = np.unique(previous_ids)
         scores = result[seen]
         penalty = np.float32(repetition_penalty)
-        result[seen] = np.where(scores < 0, scores * penalty, scores / penalty)
+        with np.errstate(over="ignore"):
+            result[seen] = np.where(scores < 0, scores * penalty, scores / penalty)
     result[banned_by_ngrams(previous_ids, no_repeat_ngram_size)] = -np.inf
     return result
 

@@ -6,7 +6,7 @@ Everything that a panel shows is made of these. Arrays in them are not written t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -148,6 +148,14 @@ class StepRecord:
     def ranked(self) -> RankedLogits:
         """`scores`, ranked; O(V log V) when it is not among the last ones used."""
         return _RANKINGS.get(self, (), self._ranking_bytes, lambda: _rank(self))
+
+    @property
+    def ranked_logits(self) -> RankedLogits:
+        """`logits`, ranked: `ranked` itself where no rule changed any."""
+        if self.scores is self.logits:
+            return self.ranked
+        make = partial(RankedLogits, self.logits, self.previous_ids, copy=False)
+        return _RANKINGS.get(self, "logits", self._ranking_bytes, make)
 
     def distribution(self, params: SamplingParams | None = None) -> Distribution:
         """Reshape this step's logits, no model call; by the step's own settings when none are given."""

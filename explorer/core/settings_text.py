@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from explorer.core.sampling import SamplingParams
@@ -17,6 +18,25 @@ _NAMES = (
     "repetition_penalty",
     "no_repeat_ngram_size",
 )
+
+# What changes the text too, with the value that does not.
+_OTHERS: dict[str, Any] = {
+    "num_beams": 1,
+    "top_h": None,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "penalty_alpha": None,
+    "encoder_repetition_penalty": 1.0,
+    "encoder_no_repeat_ngram_size": 0,
+    "bad_words_ids": None,
+    "suppress_tokens": None,
+    "min_length": 0,
+    "min_new_tokens": None,
+    "guidance_scale": None,
+}
+_NOTHING_THERE = "There are no sampling settings in the copied text."
+_LONGEST = 100_000
+_SHOWN = 40
 
 
 def as_generation_config(params: SamplingParams) -> dict[str, Any]:
@@ -56,21 +76,41 @@ def as_python(params: SamplingParams) -> str:
     )
 
 
-def read_settings(text: str, seed: int | None = None) -> SamplingParams:
+@dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """Settings that were read from text.
+
+    Attributes
+    ----------
+    params : SamplingParams
+        What was taken.
+    not_taken : tuple of str
+        Names of settings that change what is generated, and that there is no slider for.
+    """
+
+    params: SamplingParams
+    not_taken: tuple[str, ...] = ()
+
+
+def read_settings(text: str, seed: int | None = None) -> ReadSettings:
     """Read what `as_json` and `as_python` write, or any other JSON or ``GenerationConfig(...)`` call.
+
+    ``seed`` is kept where the text sets none.
 
     Raises
     ------
     ValueError
         There are no settings in ``text``, or one is out of range; the message says which.
     """
+    if len(text) > _LONGEST:
+        raise ValueError(_NOTHING_THERE)
     values = _read_json(text) if text.lstrip().startswith("{") else _read_call(text)
     if not any(name in values for name in (*_NAMES, "do_sample")):
-        raise ValueError("There are no sampling settings in the copied text.")
+        raise ValueError(_NOTHING_THERE)
     chosen = {name: values[name] for name in _NAMES if values.get(name) is not None}
     for name, value in chosen.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{name} must be a number, not {value!r}.")
+            raise ValueError(f"{name} must be a number, not {shorten(repr(value))}.")
     if chosen.get("top_k") == 0:
         del chosen["top_k"]
     for name in ("top_p", "typical_p"):
@@ -81,26 +121,45 @@ def read_settings(text: str, seed: int | None = None) -> SamplingParams:
     # The library's own default is greedy: a config without do_sample never samples.
     if not values.get("do_sample", "temperature" in chosen):
         chosen["temperature"] = 0.0
-    return SamplingParams(seed=seed, **chosen)
+    params = SamplingParams(seed=values.get("seed", seed), **chosen)
+    return ReadSettings(
+        params, tuple(name for name, off in _OTHERS.items() if values.get(name, off) not in (off, None))
+    )
+
+
+def shorten(text: str) -> str:
+    """Return ``text`` short enough for a sentence."""
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def _read_json(text: str) -> dict[str, Any]:
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("The copied text begins like JSON, but cannot be read as such.") from None
     return values if isinstance(values, dict) else {}
+
+
+def _calls(text: str) -> list[ast.Call]:
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        # Only what stands between the parentheses.
+        tree = ast.parse(f"GenerationConfig({text})")
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
 
 
 def _read_call(text: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     try:
-        calls = [node for node in ast.walk(ast.parse(text.strip())) if isinstance(node, ast.Call)]
-        for call in calls:
+        for call in _calls(text.strip()):
+            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+            if name in ("set_seed", "manual_seed") and len(call.args) == 1:
+                values["seed"] = ast.literal_eval(call.args[0])
             for keyword in call.keywords:
-                if keyword.arg in (*_NAMES, "do_sample"):
+                if keyword.arg in (*_NAMES, *_OTHERS, "do_sample"):
                     values[keyword.arg] = ast.literal_eval(keyword.value)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         # Literals only: nothing that was copied is ever run.
-        raise ValueError("There are no sampling settings in the copied text.") from None
+        raise ValueError(_NOTHING_THERE) from None
     return values

@@ -86,11 +86,11 @@ class SoftmaxPanel(Panel):
         self.fit_axis.toggled.connect(self._on_axis_toggled)
         self.sum_line.toggled.connect(self.bars.set_cumulative)
         self.controls.params_edited.connect(state.set_sampling)
+        self.controls.refused.connect(self._on_input_refused)
         self.controls.stages.stage_chosen.connect(self._on_stage_chosen)
         self.controls.more.toggled.connect(self._on_more_toggled)
         actions = self.controls.actions_row
         actions.params_pasted.connect(state.set_sampling)
-        actions.refused.connect(self._on_input_refused)
         actions.draw_requested.connect(self._on_draw_requested)
         actions.replay_requested.connect(self._on_replay_requested)
         self.chooser.chosen.connect(self.show_view)

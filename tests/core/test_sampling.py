@@ -217,25 +217,29 @@ def test_that_half_precision_ties_keep_as_many_tokens_as_transformers(
     np.testing.assert_allclose(np.sort(ours.probabilities), np.sort(probabilities), atol=TOLERANCE, rtol=0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
-    st_numpy.arrays(np.float32, st.integers(2, 16), elements=st.floats(-20, 20, width=32)),
+    short_logits,
     st.lists(st.integers(0, 15), max_size=12),
     st.none() | st.sampled_from((0.5, 1.0, 1.2, 3.0)),
     st.none() | st.integers(0, 4),
-    st.sampled_from((SamplingParams(), SamplingParams(0.7, 5), SamplingParams(1.5, None, None, 0.1))),
+    all_params,
 )
-def test_that_penalties_equal_transformers_processors(
+@example(np.zeros(9, np.float32), [1, 2, 1], 1.2, 2, SamplingParams(0.7, 5, 0.9, 0.1, 0.9))
+@example(np.float32([-np.inf, 2, 2, 2, -np.inf]), [1, 1, 3], 3.0, 2, SamplingParams(2.0, 1, 0.5))
+def test_that_penalties_and_cuts_together_equal_transformers_processors(
     logits: np.ndarray, ids: list[int], penalty: float | None, ngram: int | None, params: SamplingParams
 ) -> None:
     previous = tuple(i % logits.size for i in ids)
     params = params.with_changes(repetition_penalty=penalty, no_repeat_ngram_size=ngram)
-    probabilities, kept = by_transformers(logits, params, previous)
-    if not kept.any():
+    penalised = apply_penalties(logits, np.array(previous, np.int64), penalty, ngram)
+    assume(not np.isposinf(penalised).any())
+    if (penalised == -np.inf).all():
         with pytest.raises(LogitsError, match="suppressed"):
             reshape(logits, params, previous)
         return
-    penalised = apply_penalties(logits, np.array(previous, np.int64), penalty, ngram)
+    assume(can_be_tempered(penalised, params))
+    probabilities, kept = by_transformers(logits, params, previous)
     assume(len({kept.tobytes() for kept in keeps_within_rounding(penalised, params)}) == 1)
     ours = reshape(logits, params, previous)
     np.testing.assert_allclose(ours.probabilities, probabilities, atol=TOLERANCE, rtol=0)

@@ -634,3 +634,47 @@ def test_that_what_each_preset_is_for_stands_on_screen(
         assert panel.controls.why.fontMetrics().horizontalAdvance(said) <= room
     state.set_sampling(SamplingParams(0.31))
     assert panel.controls.why.text() in ("Settings of your own.", said)
+
+
+@pytest.mark.parametrize("text", ["abc", "1e400", "nan", "0.5.5", "--", "x" * 300])
+def test_that_what_is_no_number_is_refused_in_one_sentence(
+    qtbot: QtBot, panel: SoftmaxPanel, state: AppState, text: str
+) -> None:
+    type_into(qtbot, panel, "temperature", text)
+    assert state.sampling == OPEN
+    assert slider(panel, "temperature").entry.text() == "1.00"
+    assert state.notice is not None
+    assert state.notice.text.startswith("Temperature takes a number from 0 to 10 or “greedy”, not “")
+    assert len(state.notice.text) < 110
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("temperature", "1e-9", 1e-9),
+        ("temperature", "0,7", 0.7),
+        ("temperature", "50", 10.0),
+        ("temperature", "-3", 0.0),
+        ("top_k", "999999999999", VOCABULARY),
+        ("top_k", "0", 1),
+        ("top_p", "1.5", 1.0),
+        ("top_p", "0", 0.0),
+    ],
+)
+def test_that_an_exact_entry_is_taken_within_its_range(
+    qtbot: QtBot, panel: SoftmaxPanel, state: AppState, name: str, text: str, value: float
+) -> None:
+    type_into(qtbot, panel, name, text)
+    assert getattr(state.sampling, name) == value
+    assert state.notice is None
+    panel.grab()
+
+
+def test_that_settings_without_a_slider_are_named_after_a_paste(
+    qtbot: QtBot, panel: SoftmaxPanel, state: AppState
+) -> None:
+    QApplication.clipboard().setText("GenerationConfig(do_sample=True, top_k=7, num_beams=4)")
+    qtbot.mouseClick(panel.controls.actions_row.paste, Qt.MouseButton.LeftButton)
+    assert state.sampling == SamplingParams(top_k=7)
+    assert state.notice is not None
+    assert "but for num_beams" in state.notice.text

@@ -7,8 +7,10 @@ from PySide6.QtGui import QFontMetrics, QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QLineEdit, QSizePolicy, QSlider, QWidget
 
 from explorer.panels.softmax.scale import Scale
+from explorer.panels.widgets.piece_text import shorten
 from explorer.theme import Theme
 
+_LONGEST_SHOWN = 24
 _STEPS = {
     Qt.Key.Key_Up: 1,
     Qt.Key.Key_Right: 1,
@@ -24,9 +26,12 @@ class LabelledSlider(QWidget):
     -------
     value_edited : float or None
         A person chose another value; not emitted by `set_value`.
+    refused : str
+        What a person typed is no value; the sentence says what is.
     """
 
     value_edited = Signal(object)
+    refused = Signal(str)
 
     def __init__(
         self,
@@ -131,12 +136,18 @@ class LabelledSlider(QWidget):
         self._edit(self._scale.value(position))
 
     def _on_entry_finished(self) -> None:
+        text = self.entry.text()
         try:
-            value = self._scale.parse(self.entry.text())
+            self._edit(self._scale.parse(text))
         except ValueError:
             # What cannot be read changes nothing: the box goes back to the value in force.
-            value = self._value
-        self._edit(value)
+            self._show()
+            low, high = self._scale.entry_range
+            shown = shorten(text.strip(), _LONGEST_SHOWN)
+            self.refused.emit(
+                f"{self.label.text()} takes a number from {low:g} to {high:g} or “{self._scale.off_text}”, "
+                f"not “{shown}”."
+            )
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102
         if watched is self.label and event.type() == QEvent.Type.MouseButtonDblClick:

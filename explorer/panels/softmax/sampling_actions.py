@@ -132,11 +132,14 @@ class SamplingActions(QWidget):
 
     def _on_paste_clicked(self) -> None:
         try:
-            params = read_settings(QGuiApplication.clipboard().text(), self._params.seed)
+            read = read_settings(QGuiApplication.clipboard().text(), self._params.seed)
         except ValueError as error:
             self.refused.emit(str(error))
-        else:
-            self.params_pasted.emit(params)
+            return
+        self.params_pasted.emit(read.params)
+        if read.not_taken:
+            names = ", ".join(read.not_taken)
+            self.refused.emit(f"The sliders took over the settings, but for {names}: there is none for that.")
 
 
 def _to_clipboard(text: str) -> None:

@@ -117,9 +117,12 @@ class SamplingControls(QWidget):
     -------
     params_edited : SamplingParams
         A person changed the settings; not emitted by `set_params`.
+    refused : str
+        What was typed or pasted cannot be taken; the sentence says why.
     """
 
     params_edited = Signal(object)
+    refused = Signal(str)
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -134,8 +137,10 @@ class SamplingControls(QWidget):
             slider.value_edited.connect(
                 lambda value, field=setting.field: self._edit(self._params.with_changes(**{field: value}))
             )
+            slider.refused.connect(self.refused)
             self.sliders[setting.field] = slider
         self.actions_row = SamplingActions(theme, self)
+        self.actions_row.refused.connect(self.refused)
         self.actions_row.seed_edited.connect(lambda seed: self._edit(self._params.with_changes(seed=seed)))
         self._grid = QGridLayout()
         self._grid.setContentsMargins(0, 0, 0, 0)

@@ -96,6 +96,14 @@ class Scale:
         fixed = f"{value:.{self.decimals}f}"
         return fixed if float(fixed) == value else repr(value)
 
+    @property
+    def entry_range(self) -> tuple[float, float]:
+        """Ends of what may be typed."""
+        return (
+            self.low if self.entry_low is None else self.entry_low,
+            self.high if self.entry_high is None else self.entry_high,
+        )
+
     def parse(self, text: str) -> float | None:
         """The value that was typed, brought into range.
 
@@ -112,8 +120,7 @@ class Scale:
             raise ValueError(f"not a finite number: {text}")
         if value == self.off_value:
             return self.off_value
-        low = self.low if self.entry_low is None else self.entry_low
-        high = self.high if self.entry_high is None else self.entry_high
+        low, high = self.entry_range
         return self._whole(min(max(value, low), high))
 
     def _whole(self, value: float) -> float:

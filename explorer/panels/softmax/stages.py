@@ -9,7 +9,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QButtonGroup, QPushButton, QWidget
 
 from explorer.core.records import StepRecord
-from explorer.core.sampling import Distribution, RankedLogits, SamplingParams
+from explorer.core.sampling import Distribution, SamplingParams
 from explorer.panels.widgets.wrapping_layout import WrappingLayout
 from explorer.theme import Theme
 
@@ -40,15 +40,11 @@ STAGES = (
 
 
 def after_stage(step: StepRecord, params: SamplingParams, name: str) -> Distribution:
-    """Return the distribution after the stage ``name``, made to sum to 1.
-
-    O(V log V) for the raw logits of a step whose checkpoint has rules of its own, else as any reshaping.
-    """
+    """Return the distribution after the stage ``name``, made to sum to 1; costs what any reshaping does."""
     if name == STAGES[-1].name:
         return step.distribution(params)
     if name == STAGES[0].name:
-        ranked = step.ranked if step.scores is step.logits else RankedLogits(step.logits)
-        return ranked.unshaped
+        return step.ranked_logits.unshaped
     fields: list[str] = []
     for stage in STAGES:
         fields += stage.fields
