@@ -31,6 +31,7 @@ from explorer.panels.bars.moment_line import MomentLine
 from explorer.panels.bars.notice_bar import NoticeBar
 from explorer.panels.bars.pipeline_strip import PipelineStrip
 from explorer.panels.bars.play_bar import PlayBar
+from explorer.panels.bars.stop_dialog import StopDialog
 from explorer.panels.bars.top_bar import TopBar
 from explorer.panels.embedding_panel import EmbeddingPanel
 from explorer.panels.generation_panel import GenerationPanel
@@ -174,6 +175,7 @@ class MainWindow(QMainWindow):
         self._action(run, "&Inside the step: on", lambda: move(1), "Alt+Right")
         self._action(run, "I&nside the step: back", lambda: move(-1), "Alt+Left")
         run.addSeparator()
+        self._action(run, "&When a run ends …", self._on_stopping_wanted)
         self._action(run, "To the te&xt field", self._on_text_field_wanted, "Ctrl+L")
         self._build_view_menu()
         help_menu = self.menuBar().addMenu("&Help")
@@ -301,6 +303,11 @@ class MainWindow(QMainWindow):
         )
         if path and not self.grab().save(path):
             self._state.set_notice(Notice(f"The picture could not be written to {path}."))
+
+    def _on_stopping_wanted(self) -> None:
+        dialog = StopDialog(self._state, self._theme, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
 
     def _on_text_field_wanted(self) -> None:
         self.top_bar.text_field.setFocus()

@@ -220,8 +220,9 @@ class Controller(QObject):
         self._run_id += 1
         self._begun_text = text
         run_id, params, head = self._run_id, self._state.sampling, self._state.head
+        stopping = self._state.generation.stopping
         self._submit_run(
-            lambda engine, task: engine.begin(run_id, text, params, head, task),
+            lambda engine, task: engine.begin(run_id, text, params, head, task, stopping),
             label="Encoding …",
             slot="begin",
         )

@@ -26,6 +26,7 @@ from explorer.core.records import (
 )
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, Place
+from explorer.core.stopping import BY_CHECKPOINT, Stopping
 from explorer.core.temperature_grid import GridRow
 from explorer.core.tokens import TokenizedText
 from explorer.core.vectors import Arithmetic, CosineMatrix, Neighbourhood, TokenPath, VectorMode
@@ -141,15 +142,30 @@ class Engine:
         return None if self._run is None else read_path(self._run, self._run_id)
 
     def begin(
-        self, run_id: int, text: str, params: SamplingParams, head: HeadRef | None, task: Task
+        self,
+        run_id: int,
+        text: str,
+        params: SamplingParams,
+        head: HeadRef | None,
+        task: Task,
+        stopping: Stopping = BY_CHECKPOINT,
     ) -> RunUpdate:
         """Encode ``text`` and stand before the first step."""
         lm = self._model()
         lm.recorder.cancel = task.cancelled
         self._run = None
-        self._run = lm.generate(text, params)
-        self._run_id = run_id
+        run = lm.generate(text, params)
+        if stopping != BY_CHECKPOINT:
+            run.stop_when(stopping)
+        self._run, self._run_id = run, run_id
         return self._update(head)
+
+    def stop_when(self, stopping: Stopping) -> RunUpdate:
+        """End the current run at other conditions from here on."""
+        if self._run is None:
+            raise RuntimeError("There is no run.")
+        self._run.stop_when(stopping)
+        return self._update(None)
 
     def step(
         self,

@@ -47,6 +47,7 @@ class GenerationController(QObject):
         generation.moment_changed.connect(self._on_moment_changed)
         generation.node_requested.connect(self._on_node_requested)
         generation.name_requested.connect(self._on_name_requested)
+        generation.stopping_changed.connect(self._on_stopping_changed)
         generation.beams_requested.connect(self._on_beams_requested)
         generation.beams_cancelled.connect(self._on_beams_cancelled)
 
@@ -114,6 +115,12 @@ class GenerationController(QObject):
     def _on_inside_failed(self, here: tuple[int, tuple[int, ...]], error: BaseException) -> None:
         self._unreadable = here
         self._state.generation.set_inside_problem(f"The inside of the steps could not be read: {error}")
+
+    def _on_stopping_changed(self) -> None:
+        # A run that is still to begin takes the new conditions along; one that is on is told.
+        stopping = self._state.generation.stopping
+        if self._run() is not None:
+            self._controller.submit_run(lambda engine, _: engine.stop_when(stopping))
 
     # -- beam search ----------------------------------------------------------------------------
 

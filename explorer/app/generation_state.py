@@ -12,6 +12,7 @@ from explorer.core.inside import InsideReading
 from explorer.core.moments import Moment
 from explorer.core.records import RunSnapshot
 from explorer.core.run_comparison import KeptRun
+from explorer.core.stopping import BY_CHECKPOINT, Stopping
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class GenerationState(QObject):
     inside_problem_changed = Signal()
     beams_changed = Signal()
     kept_changed = Signal()
+    stopping_changed = Signal()
     moment_changed = Signal()
     playing_changed = Signal()
     speed_changed = Signal()
@@ -88,6 +90,7 @@ class GenerationState(QObject):
         self._inside_problem = ""
         self._beams: BeamSearch | None = None
         self._kept: KeptRun | None = None
+        self._stopping = BY_CHECKPOINT
         self._moment: Moment | None = None
         self._playing = False
         self._speed = SPEEDS[2]
@@ -156,6 +159,15 @@ class GenerationState(QObject):
     def set_kept(self, kept: KeptRun | None) -> None:
         """Keep a run for comparison, or with None let it go."""
         self._set("kept", kept)
+
+    @property
+    def stopping(self) -> Stopping:
+        """When runs end, besides at the end-of-sequence token."""
+        return self._stopping
+
+    def set_stopping(self, stopping: Stopping) -> None:
+        """End runs at other conditions."""
+        self._set("stopping", stopping)
 
     @property
     def moment(self) -> Moment | None:

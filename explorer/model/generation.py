@@ -16,13 +16,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from transformers import DynamicCache, EncoderDecoderCache, MaxLengthCriteria
-from transformers.generation.stopping_criteria import EosTokenCriteria
+from transformers.generation.stopping_criteria import (
+    EosTokenCriteria,
+    StoppingCriteriaList,
+    StopStringCriteria,
+)
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from explorer.core.beams import BeamSearch
 from explorer.core.branches import ROOT
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import HeadRef
+from explorer.core.stopping import Stopping
 from explorer.core.tokens import TokenizedText
 from explorer.model import kv_cache
 from explorer.model.beam_search import WIDTHS, Prepared, Report, Search
@@ -91,8 +96,9 @@ class DecodingRun(Run):
             return max(1, int(config.max_length) - taken)
         return DEFAULT_MAX_NEW_TOKENS
 
-    def _settings_key(self) -> tuple[float | None, int | None, int]:
-        return (self.params.repetition_penalty, self.params.no_repeat_ngram_size, self._max_new_tokens)
+    def _settings_key(self) -> tuple[float | None, int | None, int, tuple[str, ...]]:
+        penalties = self.params.repetition_penalty, self.params.no_repeat_ngram_size
+        return (*penalties, self._max_new_tokens, self.stopping.strings)
 
     def _first_inputs(self) -> dict[str, Any]:
         ids = torch.tensor([self.source.ids], device=self.lm.device)
@@ -132,6 +138,11 @@ class DecodingRun(Run):
             options["repetition_penalty"] = float(self.params.repetition_penalty)
         if self.params.no_repeat_ngram_size is not None:
             options["no_repeat_ngram_size"] = self.params.no_repeat_ngram_size
+        strings = self._stop_strings()
+        if strings:
+            # A hook of one's own is not handed the tokenizer that ``stop_strings`` would need.
+            criterion = StopStringCriteria(self.lm.text_tokenizer.tokenizer, strings)
+            options["stopping_criteria"] = StoppingCriteriaList([criterion])
         prepared: list[Prepared] = []
 
         def take(
@@ -147,7 +158,12 @@ class DecodingRun(Run):
             )
             return input_ids
 
-        self.lm.model.generate(**inputs, **options, custom_generate=take)
+        config = self.lm.model.generation_config
+        own, config.stop_strings = config.stop_strings, None
+        try:
+            self.lm.model.generate(**inputs, **options, custom_generate=take)
+        finally:
+            config.stop_strings = own
         return prepared[0]
 
     def _prepare_again_if_needed(self) -> None:
@@ -159,8 +175,9 @@ class DecodingRun(Run):
         self._prepared.processors, self._prepared.stopping = fresh.processors, fresh.stopping
         self._prepared_for = key
 
-    def _limit_steps(self, max_new_tokens: int) -> None:
-        self._max_new_tokens = max_new_tokens
+    def _stop_when(self, stopping: Stopping) -> None:
+        limit = stopping.max_new_tokens
+        self._max_new_tokens = self._own_limit() if limit is None else limit
         self._prepare_again_if_needed()
 
     def _apply_rules(self, logits: torch.Tensor) -> torch.Tensor:
@@ -254,8 +271,21 @@ class DecodingRun(Run):
                     return "end-of-sequence token"
                 if isinstance(criterion, MaxLengthCriteria):
                     return f"max_new_tokens ({self._max_new_tokens}) reached"
+                if isinstance(criterion, StopStringCriteria):
+                    return f"stop string {self._stop_string()} written"
                 return type(criterion).__name__
         return None
+
+    def _stop_strings(self) -> list[str]:
+        """A person's stop strings, or else the checkpoint's own."""
+        own = self.lm.model.generation_config.stop_strings or []
+        return list(self.stopping.strings) or ([own] if isinstance(own, str) else list(own))
+
+    def _stop_string(self) -> str:
+        """Which stop string was written last, in quotes."""
+        text = self.lm.text_tokenizer.decode(self.token_ids)
+        found = max(self._stop_strings(), key=text.rfind)
+        return f"“{found}”"
 
     def inputs_of_steps(self) -> StepInputs:
         """The tokens up to the last step's, read at once."""

@@ -11,6 +11,7 @@ import torch
 from explorer.core.branches import ROOT
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import HeadRef
+from explorer.core.stopping import Stopping
 from explorer.core.tokens import TokenizedText
 from explorer.model.attention_notes import AttentionNotes
 from explorer.model.branching import Reading
@@ -57,8 +58,8 @@ class MaskFillingRun(Run):
         """(tokens, hidden size) of what the encoder hands to the head."""
         return len(self.source), self.lm.info.hidden_size
 
-    def _limit_steps(self, max_new_tokens: int) -> None:
-        self._limit = max_new_tokens
+    def _stop_when(self, stopping: Stopping) -> None:
+        self._limit = stopping.max_new_tokens
 
     def _forward(self) -> Reading:
         started = time.perf_counter()

@@ -29,6 +29,7 @@ from explorer.core.branches import RunTree
 from explorer.core.inside import InsideReading
 from explorer.core.records import RunSnapshot, StepRecord
 from explorer.core.sampling import RankedLogits, SamplingParams
+from explorer.core.stopping import BY_CHECKPOINT, Stopping
 from explorer.core.tokens import Token, TokenizedText
 from explorer.model.attention_notes import Notes
 from explorer.model.branching import Branches, Reading
@@ -70,6 +71,7 @@ class Run(ReadableRun):
         self.lm = lm
         self.source = source
         self.params = params
+        self.stopping = BY_CHECKPOINT
         self.start_tokens: tuple[Token, ...] = ()
         self.steps: list[StepRecord] = []
         self.stop_reason: str | None = None
@@ -262,14 +264,20 @@ class Run(ReadableRun):
             "beam search needs an encoder-decoder or a decoder-only model."
         )
 
+    def stop_when(self, stopping: Stopping) -> None:
+        """End the loop at other conditions from here on; a run that had ended by the old ones may go on.
+
+        No model call. An encoder-only run has no text that grows, so that stop strings say nothing to it.
+        """
+        self.stopping = stopping
+        with torch.inference_mode():
+            self._stop_when(stopping)
+        self._settle()
+
     def finish(self, max_new_tokens: int | None = None) -> Self:
         """Step until there is no further step, or until there are ``max_new_tokens`` steps in all."""
         if max_new_tokens is not None:
-            if max_new_tokens < 1:
-                raise ValueError(f"max_new_tokens must be 1 or more, not {max_new_tokens}.")
-            with torch.inference_mode():
-                self._limit_steps(max_new_tokens)
-            self._settle()
+            self.stop_when(Stopping(max_new_tokens, self.stopping.strings))
         while not self.finished:
             self.step()
         return self
@@ -288,8 +296,8 @@ class Run(ReadableRun):
         """What makes the model read all steps of the branch at once; there is at least one."""
 
     @abstractmethod
-    def _limit_steps(self, max_new_tokens: int) -> None:
-        """Stop after so many steps in all."""
+    def _stop_when(self, stopping: Stopping) -> None:
+        """Stop after so many steps in all, or at a string."""
 
     @abstractmethod
     def _forward(self) -> Reading:

@@ -13,6 +13,7 @@ from explorer.app.generation_state import SPEEDS, Speed
 from explorer.commands.window import Parts
 from explorer.core.moments import Moment
 from explorer.panels.bars.pipeline_strip import PipelineStrip
+from explorer.panels.bars.stop_dialog import StopDialog
 from tests.ui.conftest import TIMEOUT_MS, settle
 
 Open = Callable[..., Parts]
@@ -97,3 +98,34 @@ def test_that_switching_the_model_while_playing_ends_the_playing(open_window: Op
         assert parts.state.run is not None
         assert parts.state.run.finished
         play(qtbot, parts)  # from the start again, and the window is closed meanwhile
+
+
+def test_that_a_stop_string_and_a_limit_end_the_run_and_are_named(open_window: Open, qtbot: QtBot) -> None:
+    parts = open_window()
+
+    def say(limit: int, strings: str) -> None:
+        next(a for a in parts.window.findChildren(QAction) if a.text() == "&When a run ends …").trigger()
+        dialog = parts.window.findChild(StopDialog)
+        assert dialog is not None
+        dialog.limit.setValue(limit)
+        dialog.strings.selectAll()
+        qtbot.keyClicks(dialog.strings, strings) if strings else dialog.strings.clear()
+        dialog.accept()
+        settle(qtbot, parts)
+
+    def run() -> str | None:
+        qtbot.mouseClick(parts.window.top_bar.run_button, Qt.MouseButton.LeftButton)
+        settle(qtbot, parts)
+        assert parts.state.run is not None
+        return parts.state.run.stop_reason
+
+    say(2, "")
+    assert run() == "max_new_tokens (2) reached"
+    assert "ended: max_new_tokens (2) reached" in parts.window.panels["generation"].facts
+    say(0, "machine")
+    assert run() == "stop string “machine” written"
+    parts.state.reset_requested.emit()
+    settle(qtbot, parts)
+    assert run() == "stop string “machine” written"
+    say(0, "")
+    assert run() == "end-of-sequence token"
