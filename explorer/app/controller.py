@@ -10,9 +10,9 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from explorer.app import errors
+from explorer.app.attention_controller import AttentionController
 from explorer.app.engine import Engine, RunUpdate
 from explorer.app.generation_controller import GenerationController
-from explorer.app.marked_controller import MarkedController
 from explorer.app.model_controller import ModelController
 from explorer.app.state import Activity, ActivityKind, AppState, Notice
 from explorer.app.temperature_controller import GRID_SLOT, TemperatureController
@@ -91,7 +91,7 @@ class Controller(QObject):
         self._models = ModelController(state, self._worker, self)
         self._vectors = VectorController(state, self._worker, self)
         self._generation = GenerationController(state, self._worker, self)
-        self._marked = MarkedController(state, self._worker, self)
+        self._attention = AttentionController(state, self._worker, self)
         self._temperatures = TemperatureController(state, self._worker, self)
         self._connect()
 
@@ -399,6 +399,7 @@ class Controller(QObject):
     def _read_attention(self) -> None:
         head, summary, run_id = self._state.head, self._state.summary, self._run_id
         places = self._state.marked.places if summary == "chosen" else ()
+        pooling = self._state.pooling
         assert head is not None
         self._worker.submit(
             Task(
@@ -411,7 +412,7 @@ class Controller(QObject):
         if shown is None or shown.kind != head.kind:
             self._worker.submit(
                 Task(
-                    lambda engine, _: engine.overview(head.kind),
+                    lambda engine, _: engine.overview(head.kind, pooling),
                     partial(self._on_overview_read, run_id),
                     slot="overview",
                 )

@@ -25,13 +25,16 @@ from explorer.core.records import (
     TokenCloud,
 )
 from explorer.core.sampling import SamplingParams
-from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, Place
+from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, Place, Pooling
 from explorer.core.stopping import BY_CHECKPOINT, Stopping
 from explorer.core.temperature_grid import GridRow
 from explorer.core.tokens import TokenizedText
 from explorer.core.vectors import Arithmetic, CosineMatrix, Neighbourhood, TokenPath, VectorMode
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from explorer.app.attention_files import AllFormat
     from explorer.app.worker import Task
     from explorer.model.language_model import LanguageModel
     from explorer.model.run import Run
@@ -57,6 +60,7 @@ class Engine:
         self._threads = threads
         self._lm: LanguageModel | None = None
         self._run: Run | None = None
+        self._pooling: Pooling = "max"
         self._run_id = 0
         self._shown_seconds = 0.0
         # The row of a temperature grid that is being generated: of which grid and settings, and its texts.
@@ -299,9 +303,20 @@ class Engine:
         row, column = cell
         return self._run.inspect(head, row, column) if row < len(queries) and column < len(keys) else None
 
-    def overview(self, kind: AttentionKind) -> AttentionOverview | None:
-        """All heads of one kind."""
-        return None if self._run is None else self._run.overview(kind)
+    def overview(self, kind: AttentionKind, pooling: Pooling) -> AttentionOverview | None:
+        """All heads of one kind; what follows a step is pooled likewise from here on."""
+        self._pooling = pooling
+        return None if self._run is None else self._run.overview(kind, pooling)
+
+    def write_all_maps(
+        self, kind: AttentionKind, path: Path, fmt: AllFormat, task: Task
+    ) -> tuple[int, int, int, int] | None:
+        """Write every map of a kind to a file; None when there is no run any more."""
+        from explorer.app.attention_files import write_all_maps
+
+        return (
+            None if self._run is None else write_all_maps(self._run, kind, path, fmt, task.cancelled.is_set)
+        )
 
     def _model(self) -> LanguageModel:
         if self._lm is None:
@@ -319,6 +334,6 @@ class Engine:
         assert self._run is not None
         started = time.perf_counter()
         attention = None if head is None else self._run.attention_map(head)
-        overview = None if head is None else self._run.overview(head.kind)
+        overview = None if head is None else self._run.overview(head.kind, self._pooling)
         self._shown_seconds = time.perf_counter() - started
         return RunUpdate(self._run.snapshot(self._run_id), attention, overview)

@@ -24,7 +24,7 @@ from explorer.core.records import (
     TokenCloud,
 )
 from explorer.core.sampling import GREEDY, SamplingParams
-from explorer.core.selection import NOTHING, AttentionSummary, HeadRef, Place, Selection, TokenRef
+from explorer.core.selection import NOTHING, AttentionSummary, HeadRef, Place, Pooling, Selection, TokenRef
 from explorer.core.tokens import Token, TokenizedText
 
 
@@ -98,6 +98,7 @@ class AppState(QObject):
     summary_changed = Signal()
     attention_changed = Signal()
     overview_changed = Signal()
+    pooling_changed = Signal()
     selection_changed = Signal()
     hover_changed = Signal()
     pair_changed = Signal()
@@ -106,6 +107,7 @@ class AppState(QObject):
     notice_changed = Signal()
     stale_changed = Signal()
 
+    all_maps_requested = Signal(object, str)
     model_requested = Signal(str)
     step_requested = Signal()
     force_requested = Signal(int)
@@ -133,6 +135,7 @@ class AppState(QObject):
         self._summary: AttentionSummary = "head"
         self._attention: AttentionMap | None = None
         self._overview: AttentionOverview | None = None
+        self._pooling: Pooling = "max"
         self._selection: Selection = NOTHING
         self._hover: TokenRef | None = None
         self._pair: PairReading | None = None
@@ -309,6 +312,15 @@ class AppState(QObject):
     def set_summary(self, summary: AttentionSummary) -> None:
         """Show one head, or what many come to."""
         self._set("summary", summary)
+
+    @property
+    def pooling(self) -> Pooling:
+        """What stands for several weights in a thumbnail of a long text."""
+        return self._pooling
+
+    def set_pooling(self, pooling: Pooling) -> None:
+        """Reduce long texts to thumbnails in another way."""
+        self._set("pooling", pooling)
 
     def mark_heads(self, places: tuple[Place, ...]) -> None:
         """Put heads of the opened kind together; without any there is no mean over them to go on with."""

@@ -405,7 +405,8 @@ class AttentionOverview:
     queries, keys : int
         Size of the full maps.
     pooling : str
-        How a full map became a thumbnail: ``none`` (cell = weight) or ``max``.
+        How a full map became a thumbnail: ``none`` (cell = weight), or the ``max`` or ``mean`` of the
+        weights that share a cell.
     measures : dict of Measure to numpy.ndarray
         What each head does on this text, taken from the full maps; each (layer, head) float64. Empty
         before the first query row.
@@ -415,7 +416,7 @@ class AttentionOverview:
     weights: npt.NDArray[np.float32]
     queries: int
     keys: int
-    pooling: Literal["none", "max"]
+    pooling: Literal["none", "max", "mean"]
     measures: dict[Measure, PerHead] = field(default_factory=dict)
 
 

@@ -16,6 +16,8 @@ ATTENTION_KINDS: tuple[AttentionKind, ...] = ("encoder", "decoder", "cross")
 # What a map is made of: one head, the mean over the heads of its layer, the mean over chosen heads of any
 # layers, or the rollout up to its layer.
 AttentionSummary = Literal["head", "mean", "chosen", "rollout"]
+# What stands for several weights that share a cell of a thumbnail.
+Pooling = Literal["max", "mean"]
 # A head of one kind of attention: layer and head, counted from 0.
 Place = tuple[int, int]
 

@@ -15,7 +15,7 @@ import torch
 from transformers.integrations.sdpa_attention import repeat_kv
 
 from explorer.core.records import CellReading
-from explorer.core.selection import AttentionKind, HeadRef
+from explorer.core.selection import AttentionKind, HeadRef, Pooling
 
 OVERVIEW_CELLS = 64
 
@@ -447,12 +447,14 @@ def _own(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
-def pool(weights: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """The largest weights of (heads, query, key) in ``rows`` x ``columns`` windows.
+def pool(weights: torch.Tensor, rows: int, columns: int, how: Pooling = "max") -> torch.Tensor:
+    """The largest weights of (heads, query, key) in ``rows`` x ``columns`` windows, or their means.
 
     The windows are those of ``torch.nn.functional.adaptive_max_pool2d``, which on the CPU takes several
     times as long. O(heads * query * key).
     """
+    if how == "mean":
+        return torch.nn.functional.adaptive_avg_pool2d(weights, (rows, columns))
     for axis, count in ((1, rows), (2, columns)):
         size = weights.shape[axis]
         cells = torch.arange(count, device=weights.device)

@@ -14,7 +14,7 @@ import torch
 
 from explorer.core.head_measures import Flags, Measure, PerHead, head_measures, is_punctuation
 from explorer.core.records import AttentionMap, AttentionOverview, CellReading, RunSnapshot
-from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, Place
+from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, Place, Pooling
 from explorer.core.tokens import TokenizedText
 from explorer.model.attention_notes import OVERVIEW_CELLS, AttentionNotes, pool
 
@@ -168,10 +168,17 @@ class ReadableRun(ABC):
         weights = read(head.kind, head.layer)
         return AttentionMap(head, weights, *axes, summary, self.lm.info.heads[head.kind])
 
-    def overview(self, kind: AttentionKind) -> AttentionOverview:
-        """Every head of ``kind``: max-pooled on the device to at most 64 x 64 cells, and measured.
+    def overview(self, kind: AttentionKind, pooling: Pooling = "max") -> AttentionOverview:
+        """Every head of ``kind``: pooled on the device to at most 64 x 64 cells, and measured.
 
         O(layers * heads * query * key * head_dim); one layer's maps at a time are held in full.
+
+        Parameters
+        ----------
+        kind : AttentionKind
+            ``encoder``, ``decoder`` or ``cross``.
+        pooling : str
+            What stands for the weights that share a cell: their ``max`` or their ``mean``.
         """
         info = self.lm.info
         thumbnails: list[torch.Tensor] = []
@@ -192,12 +199,13 @@ class ReadableRun(ABC):
                     )
                 )
                 if queries and max(queries, keys) > OVERVIEW_CELLS:
-                    weights = pool(weights, min(queries, OVERVIEW_CELLS), min(keys, OVERVIEW_CELLS))
+                    cells = min(queries, OVERVIEW_CELLS), min(keys, OVERVIEW_CELLS)
+                    weights = pool(weights, *cells, pooling)
                     pooled = True
                 thumbnails.append(weights)
             array = torch.stack(thumbnails).cpu().numpy()
         measures = {name: np.concatenate([layer[name] for layer in measured]) for name in measured[0]}
-        return AttentionOverview(kind, array, queries, keys, "max" if pooled else "none", measures)
+        return AttentionOverview(kind, array, queries, keys, pooling if pooled else "none", measures)
 
     def inspect(self, head: HeadRef, row: int, column: int) -> CellReading:
         """How one weight came about: query, key, scores, softmax row, and the values that it mixes.

@@ -9,6 +9,7 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
+from explorer.app.attention_files import AllFormat
 from explorer.app.settings import write_atomically
 from explorer.app.state import AppState, Notice
 from explorer.colormaps import ColorScale, top_of
@@ -22,7 +23,16 @@ from explorer.panels.attention.map_builder import DrawnMap, build_map, build_wei
 from explorer.panels.attention.map_caption import caption_of
 from explorer.panels.attention.map_content import MapContent, MapHit
 from explorer.panels.attention.map_emphasis import emphasis_of, selected_cell
-from explorer.panels.attention.map_export import MapPicture, map_csv, map_npz
+from explorer.panels.attention.map_export import (
+    MapPicture,
+    Picturable,
+    compared_csv,
+    compared_npz,
+    map_csv,
+    map_npz,
+    weight_csv,
+    weight_npz,
+)
 from explorer.panels.attention.map_footer import Reading, Readout, ScaleBar
 from explorer.panels.attention.map_reading import description_of, reading_of
 from explorer.panels.attention.map_view import MapView
@@ -94,6 +104,8 @@ class AttentionPanel(Panel):
         self.controls.options_changed.connect(self._on_options_changed)
         self.controls.view_chosen.connect(self._on_view_chosen)
         self.controls.export_requested.connect(self._on_export_requested)
+        self.controls.export_all_requested.connect(self._on_export_all_requested)
+        self.controls.pooling_chosen.connect(state.set_pooling)
         self.compared_maps.view_changed.connect(self._update_facts)
         self.controls.fit_requested.connect(self.compared_maps.reset_zoom)
         self.compared_maps.hit_hovered.connect(self._on_hit_hovered)
@@ -272,6 +284,7 @@ class AttentionPanel(Panel):
         text = caption_of(drawn, run, self.controls.options, lines=lines, axes=axes)
         if self.state.model is not None and self.state.model.weights_only:
             text += f"{' · ' if text else ''}eager attention: the model's own weights"
+        text = " · ".join(part for part in (text, self.chooser.pooled) if part)
         if self.chooser.unordered:
             text += f" · heads not ordered: “{self.chooser.order_name}” is not measured on these maps"
         if text != self.caption.text():
@@ -394,13 +407,11 @@ class AttentionPanel(Panel):
 
     def _on_export_requested(self, fmt: ExportFormat) -> None:
         if self._drawn is None or self._content is None:
-            self.state.set_notice(Notice("There is no attention map to export yet: press Step.", error=False))
+            self._say_nothing_to_export()
             return
-        name = f"{self._drawn.file_name}.{fmt}"
-        chosen, _ = QFileDialog.getSaveFileName(self, "Export the map", name, f"{fmt.upper()} (*.{fmt})")
-        if not chosen:
+        path = self._ask_for_path(self._file_name(), fmt)
+        if path is None:
             return
-        path = Path(chosen)
         try:
             write_atomically(path, self.export(fmt))
         except OSError as error:
@@ -408,17 +419,54 @@ class AttentionPanel(Panel):
         else:
             self.state.set_notice(Notice(f"Wrote {path}.", error=False))
 
+    def _on_export_all_requested(self, fmt: AllFormat) -> None:
+        head = self.state.head
+        if head is None or self._content is None or self.state.stale:
+            self._say_nothing_to_export()
+            return
+        path = self._ask_for_path(f"attention-{head.kind}-all", fmt)
+        if path is not None:
+            self.state.all_maps_requested.emit(path, fmt)
+
+    def _say_nothing_to_export(self) -> None:
+        self.state.set_notice(Notice("There is no attention map to export yet: press Step.", error=False))
+
+    def _ask_for_path(self, name: str, fmt: str) -> Path | None:
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, "Export attention", f"{name}.{fmt}", f"{fmt.upper()} (*.{fmt})"
+        )
+        return Path(chosen) if chosen else None
+
+    def _file_name(self) -> str:
+        assert self._drawn is not None
+        if self._side_by_side:
+            places = "-".join(f"{layer}.{head}" for layer, head in self.state.marked.side_by_side)
+            return f"attention-{self._drawn.head.kind}-heads-{places}"
+        return self._drawn.file_name + ("-inside" if self._inside else "")
+
     def export(self, fmt: ExportFormat) -> bytes:
-        """The map on show as the content of a file; raises ValueError where there is none."""
+        """What is on show as the content of a file; raises ValueError where there is nothing."""
         if self._drawn is None or self._content is None:
             raise ValueError("no attention map to export")
         caption = self.caption.text()
+        maps, inside = self.compared_maps.maps, self.weight_view.content
+        if fmt in ("png", "svg"):
+            view: Picturable = self._view
+            scale: ScaleBar | None = self.scale_bar
+            if self._side_by_side:
+                view = self.compared_maps
+            elif self._inside and inside is not None:
+                view, scale, caption = self.weight_view.canvas, None, self.weight_view.heading.text
+            picture = MapPicture(view, scale, self.facts, caption)
+            return picture.png() if fmt == "png" else picture.svg()
+        if self._side_by_side and maps:
+            kind = self._drawn.head.kind
+            return compared_csv(maps) if fmt == "csv" else compared_npz(kind, maps, caption)
+        if self._inside and inside is not None:
+            return weight_csv(inside) if fmt == "csv" else weight_npz(inside)
         if fmt == "csv":
             return map_csv(self._content)
-        if fmt == "npz":
-            return map_npz(self._content, self._drawn.attention, caption)
-        picture = MapPicture(self._view, self.scale_bar, self.facts, caption)
-        return picture.png() if fmt == "png" else picture.svg()
+        return map_npz(self._content, self._drawn.attention, caption)
 
     def _ref_at(self, hit: MapHit | None) -> TokenRef | None:
         """The token that a hit stands for; a cell stands for its query."""

@@ -421,6 +421,41 @@ def test_that_marked_heads_are_read_whole_and_follow_the_run(
     assert (state.summary, state.attention.title) == ("head", "decoder · layer 0 · head 0")
 
 
+def test_that_thumbnails_are_pooled_as_asked_for_from_then_on(
+    qtbot: QtBot, state: AppState, controller: Controller
+) -> None:
+    state.set_source_text("J'aime les longues promenades. " * 15)
+    begin(qtbot, state, controller, text=state.source_text)
+    state.set_head(HeadRef("encoder", 0, 0))
+    settle(qtbot, controller)
+    assert state.overview is not None
+    assert state.overview.pooling == "max"
+    state.set_pooling("mean")
+    settle(qtbot, controller)
+    assert state.overview.pooling == "mean"
+    state.step_requested.emit()
+    settle(qtbot, controller)
+    assert state.overview.pooling == "mean"
+
+
+def test_that_all_maps_are_written_and_that_is_said(
+    qtbot: QtBot, state: AppState, controller: Controller, tmp_path: Path
+) -> None:
+    begin(qtbot, state, controller)
+    state.set_head(HeadRef("encoder", 2, 3))
+    settle(qtbot, controller)
+    assert state.attention is not None
+    state.all_maps_requested.emit(tmp_path / "all.npz", "npz")
+    settle(qtbot, controller)
+    with np.load(tmp_path / "all.npz") as written:
+        np.testing.assert_array_equal(written["weights"][2, 3], state.attention.weights)
+    assert state.notice is not None
+    assert state.notice.text.endswith("3 × 8 encoder maps of 7 × 7.")
+    state.all_maps_requested.emit(tmp_path / "none" / "all.npz", "npz")
+    settle(qtbot, controller)
+    assert state.notice.error
+
+
 def test_that_position_encodings_come_from_the_model_when_asked_for(
     qtbot: QtBot, state: AppState, controller: Controller
 ) -> None:

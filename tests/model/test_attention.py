@@ -137,6 +137,17 @@ def test_that_pooling_equals_adaptive_max_pooling(shape: tuple[int, int, int]) -
     assert torch.equal(pool(weights, *cells), torch.nn.functional.adaptive_max_pool2d(weights, cells))
 
 
+def test_that_mean_pooling_is_that_of_torch_and_is_named(fr_en: LanguageModel) -> None:
+    run = fr_en.generate("J'aime " * 90)
+    whole = torch.from_numpy(run.attention("encoder"))
+    overview = run.overview("encoder", "mean")
+    assert overview.pooling == "mean"
+    expected = torch.nn.functional.adaptive_avg_pool2d(whole, overview.weights.shape[2:])
+    np.testing.assert_allclose(overview.weights, expected.numpy(), atol=1e-7)
+    assert run.overview("encoder").pooling == "max"
+    assert fr_en.generate(SENTENCE).overview("encoder", "mean").pooling == "none"
+
+
 @pytest.mark.parametrize(
     ("kind", "layer", "head", "says"),
     [

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 from explorer.colormaps import TRANSFORMS, Transform
 from explorer.core.head_measures import MEASURES
 from explorer.core.records import ModelInfo
-from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef
+from explorer.core.selection import AttentionKind, AttentionSummary, HeadRef, Pooling
 from explorer.panels.attention.counter_box import CounterBox
 from explorer.panels.widgets.segmented import Segmented
 from explorer.panels.widgets.wrapping_layout import WrappingLayout
@@ -44,6 +44,10 @@ _SUMMARIES: dict[AttentionSummary, tuple[str, str]] = {
         "Attention followed through the layers from 0 to the chosen one: half goes along the mean of the"
         " heads, half stays in place, as by the residual connection (Abnar & Zuidema, 2020).",
     ),
+}
+_POOLINGS: dict[Pooling, tuple[str, str]] = {
+    "max": ("largest weight of each block", "A peak stays visible, however small."),
+    "mean": ("mean weight of each block", "As a blurred picture; a narrow peak fades."),
 }
 _TOGETHER: dict[str, tuple[AttentionSummary, str]] = {
     "side by side": ("head", "The marked heads beside each other, up to four."),
@@ -106,6 +110,10 @@ class AttentionControls(QWidget):
         By which measure to order the heads; empty for layer and head.
     export_requested : str
         ``png``, ``svg``, ``csv`` or ``npz``.
+    export_all_requested : str
+        ``npz`` or ``csv``, of every head of the opened kind.
+    pooling_chosen : str
+        What is to stand for several weights in a thumbnail: ``max`` or ``mean``.
     fit_requested
         Show the whole map again.
     """
@@ -118,6 +126,8 @@ class AttentionControls(QWidget):
     filter_toggled = Signal(bool)
     order_chosen = Signal(str)
     export_requested = Signal(str)
+    export_all_requested = Signal(str)
+    pooling_chosen = Signal(str)
     fit_requested = Signal()
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
@@ -257,8 +267,18 @@ class AttentionControls(QWidget):
             self._setter("per_map", True),
             tops,
         )
+        self.menu.addSection("Thumbnails of a long text")
+        poolings = QActionGroup(self)
+        for pooling, (text, meaning) in _POOLINGS.items():
+            action = self._check(text, meaning, self._pooling_asker(pooling), poolings)
+            action.setObjectName(f"attention_pool_{pooling}")
+            action.setChecked(pooling == "max")
         self.menu.addSection("Leave out")
-        self._toggle("hide special tokens", "The weight that they hold is stated.", "hide_special")
+        self._toggle(
+            "hide special tokens",
+            "The weight that they hold is stated. Padding would be among them; one text alone has none.",
+            "hide_special",
+        )
         self._toggle("hide the first token", "Many heads park their attention there (a sink).", "hide_first")
         self._toggle(
             "scale the rest of each row to 1",
@@ -274,6 +294,7 @@ class AttentionControls(QWidget):
         self._toggle("sums of rows and columns", "How much each token gives and receives.", "sums")
         self.menu.addAction("fit the whole map").triggered.connect(self.fit_requested)
         export = self.menu.addMenu("export")
+        export.setToolTipsVisible(True)
         export.menuAction().setObjectName("attention_export")
         for fmt, text in (
             ("png", "picture (PNG)…"),
@@ -284,6 +305,12 @@ class AttentionControls(QWidget):
             action = export.addAction(text)
             action.setObjectName(f"attention_export_{fmt}")
             action.triggered.connect(lambda _checked=False, fmt=fmt: self.export_requested.emit(fmt))
+        export.addSeparator()
+        for fmt, text in (("npz", "all heads (NPZ)…"), ("csv", "all heads (CSV)…")):
+            action = export.addAction(text)
+            action.setObjectName(f"attention_export_all_{fmt}")
+            action.setToolTip("Every whole map of the opened kind of attention, as the model computed it.")
+            action.triggered.connect(lambda _checked=False, fmt=fmt: self.export_all_requested.emit(fmt))
 
     def _check(
         self, text: str, tooltip: str, apply: Callable[[bool], None], group: QActionGroup | None = None
@@ -299,6 +326,9 @@ class AttentionControls(QWidget):
 
     def _toggle(self, text: str, tooltip: str, field: str) -> None:
         self._check(text, tooltip, lambda checked: self._set_option(field, checked))
+
+    def _pooling_asker(self, pooling: Pooling) -> Callable[[bool], None]:
+        return lambda _checked: self.pooling_chosen.emit(pooling)
 
     def _transform_setter(self, name: Transform) -> Callable[[bool], None]:
         return lambda _checked: self._set_option("transform", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from PySide6.QtCore import Signal
@@ -14,6 +15,8 @@ from explorer.panels.attention.head_filter_bar import HeadFilterBar
 from explorer.panels.attention.head_overview import HeadOverview
 from explorer.panels.attention.map_builder import order_heads
 from explorer.theme import Theme
+
+_POOLED = {"max": "largest", "mean": "mean"}
 
 
 class HeadChooser(QWidget):
@@ -77,6 +80,16 @@ class HeadChooser(QWidget):
         """Whether the order that was chosen cannot be had, since this kind has not got the measure."""
         return bool(self.order_name) and measure_named(self.measures(), self.order_name) is None
 
+    @property
+    def pooled(self) -> str:
+        """How thumbnails of a long text were reduced, in a few words; empty where they were not."""
+        head, overview = self.state.head, self.state.overview
+        if head is None or overview is None or overview.kind != head.kind or overview.pooling == "none":
+            return ""
+        rows, columns = overview.weights.shape[2:]
+        shared = f"{math.ceil(overview.queries / rows)} × {math.ceil(overview.keys / columns)}"
+        return f"thumbnails: {_POOLED[overview.pooling]} of up to {shared} weights"
+
     def measures(self) -> Mapping[Measure, PerHead]:
         """What each head does on this text, measured on its full map by the worker."""
         head, overview = self.state.head, self.state.overview
@@ -119,13 +132,13 @@ class HeadChooser(QWidget):
             self.overview.set_heads(layers, heads, None)
         else:
             note = "A thumbnail shows the whole map: every cell is one weight."
-            if overview.pooling == "max":
+            if overview.pooling != "none":
                 small = " × ".join(str(side) for side in overview.weights.shape[2:])
                 note = (
                     f"A thumbnail shows the whole map of {overview.queries} × {overview.keys} weights"
-                    f" as {small}: each cell is the largest of those that it stands for."
+                    f" as {small}: each cell is the {_POOLED[overview.pooling]} of those that it stands for."
                 )
-            self.overview.set_heads(layers, heads, overview.weights, note)
+            self.overview.set_heads(layers, heads, overview.weights, note, self.state.pooling)
         self._update_found()
 
     def _update_found(self) -> None:

@@ -25,9 +25,9 @@ from PySide6.QtWidgets import QToolTip, QWidget
 
 from explorer import colormaps
 from explorer.colormaps import ColorScale
-from explorer.core.selection import Place
+from explorer.core.selection import Place, Pooling
 from explorer.panels.attention.map_view import DIMMED_OPACITY
-from explorer.panels.attention.thumbnail_wall import Wall, paint_wall
+from explorer.panels.attention.thumbnail_wall import Wall, fit_mean, paint_wall
 from explorer.panels.widgets.piece_text import plain_tooltip
 from explorer.theme import Theme
 
@@ -88,6 +88,7 @@ class HeadOverview(QWidget):
         self._counts: Place = (0, 0)
         self._weights: npt.NDArray[np.float32] | None = None
         self._note = ""
+        self._pooling: Pooling = "max"
         self._order: HeadOrder | None = None
         self._slots: dict[Place, Place] = {}
         self._details: Callable[[int, int], str] | None = None
@@ -103,11 +104,17 @@ class HeadOverview(QWidget):
     # -- for the panel --------------------------------------------------------------------------
 
     def set_heads(
-        self, layers: int, heads: int, weights: npt.NDArray[np.float32] | None, note: str = ""
+        self,
+        layers: int,
+        heads: int,
+        weights: npt.NDArray[np.float32] | None,
+        note: str = "",
+        pooling: Pooling = "max",
     ) -> None:
         """Show ``layers`` x ``heads``; grey places where ``weights`` (layer, head, query, key) is None.
 
-        ``note`` is a sentence for the tooltip: how a thumbnail was reduced.
+        ``note`` is a sentence for the tooltip: how a thumbnail was reduced. ``pooling`` is what stands
+        for cells that share a pixel.
         """
         if weights is not None and weights.shape[:2] != (layers, heads):
             raise ValueError(f"thumbnails of {weights.shape[:2]} heads for {layers} x {heads}")
@@ -116,6 +123,7 @@ class HeadOverview(QWidget):
         self._counts = (layers, heads)
         self._weights = weights
         self._note = note
+        self._pooling = pooling
         self._image = None
         self.update()
 
@@ -371,7 +379,7 @@ class HeadOverview(QWidget):
         color = self.theme.color
         image = paint_wall(
             wall,
-            self._thumbnails(slots) if filled else None,
+            self._thumbnails(slots, wall) if filled else None,
             pale=np.array([not self.passes(place) for place in slots]),
             table=colormaps.heat_table(self.theme.palette.heat_low, self.theme.palette.heat_high),
             surface=color("surface").rgba(),
@@ -381,11 +389,14 @@ class HeadOverview(QWidget):
         image.setDevicePixelRatio(ratio)
         return image
 
-    def _thumbnails(self, slots: list[Place]) -> npt.NDArray[np.uint8]:
+    def _thumbnails(self, slots: list[Place], wall: Wall) -> npt.NDArray[np.uint8]:
         """(slot, query, key) rows of the colour table, in the order in which they hang."""
         assert self._weights is not None
         layers, heads = self._weights.shape[:2]
         weights = self._weights.reshape(layers * heads, *self._weights.shape[2:])
+        if self._pooling == "mean":
+            # Means are taken of weights, not of colours.
+            weights = fit_mean(fit_mean(weights, wall.height, 1), wall.width, 2)
         scale = ColorScale(self.scale.transform, 1.0 if self.per_map else self.scale.top)
         if self.per_map:
             tops = weights.max(axis=(1, 2), keepdims=True)

@@ -16,7 +16,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPointF, QRectF, QSizeF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QPolygonF
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QPolygonF, QRegion
 from PySide6.QtWidgets import QWidget
 
 from explorer import colormaps
@@ -29,6 +29,7 @@ from explorer.theme import Theme
 
 _MOST_VECTOR_CELLS = 5000
 _MOST_MEASURED = 10_000
+_VEIL_ALPHA = 190
 _CELL_TEXT = "0.00"
 _DARK_INK = np.array([22.0, 27.0, 38.0])
 _LIGHT_INK = np.array([255.0, 255.0, 255.0])
@@ -179,6 +180,7 @@ class HeatMap(MapView):
         geometry = self.geometry_now()
         if geometry is None or self.content is None:
             return
+        self._veil_all_but_hovered(painter, geometry, emphasis)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._paint_marked_row(painter, geometry, emphasis.marked_row)
         painter.save()
@@ -345,6 +347,31 @@ class HeatMap(MapView):
                 painter.setPen(ink)
                 where = QRectF(rect.left(), view.bottom() + gap, rect.width(), full)
                 painter.drawText(where, Qt.AlignmentFlag.AlignCenter, f"{column_sums[column]:.2f}")
+        painter.restore()
+
+    def _veil_all_but_hovered(self, painter: QPainter, geometry: MapGeometry, emphasis: MapEmphasis) -> None:
+        """Set a hovered token's row and column apart; a cell under the pointer has its crosshair."""
+        if self.hovered is not None and self.hovered.is_cell:
+            return
+        kept = [
+            rects(index)
+            for rects, named in (
+                (geometry.row_rect, emphasis.rows),
+                (geometry.column_rect, emphasis.columns),
+            )
+            for index, how in named.items()
+            if how == Emphasis.HOVERED
+        ]
+        if not kept:
+            return
+        rest = QRegion(geometry.view.toAlignedRect())
+        for rect in kept:
+            rest -= QRegion(rect.toAlignedRect())
+        veil = self.theme.color("surface")
+        veil.setAlpha(_VEIL_ALPHA)
+        painter.save()
+        painter.setClipRegion(rest, Qt.ClipOperation.IntersectClip)
+        painter.fillRect(geometry.view, veil)
         painter.restore()
 
     def _paint_marked_row(self, painter: QPainter, geometry: MapGeometry, row: int | None) -> None:

@@ -100,6 +100,18 @@ def fit(indices: npt.NDArray[np.uint8], size: int, axis: int) -> npt.NDArray[np.
     return np.asarray(fitted, dtype=np.uint8)
 
 
+def fit_mean(weights: npt.NDArray[np.float32], size: int, axis: int) -> npt.NDArray[np.float32]:
+    """The same for weights, of which those that share a cell become their mean."""
+    have = weights.shape[axis]
+    starts = np.arange(size) * have // size
+    if have <= size:
+        return np.asarray(weights.take(starts, axis=axis), dtype=np.float32)
+    counts = np.diff([*starts, have]).astype(np.float32)
+    shape = [1] * weights.ndim
+    shape[axis] = size
+    return np.asarray(np.add.reduceat(weights, starts, axis=axis) / counts.reshape(shape), dtype=np.float32)
+
+
 def _mixed(pixels: npt.NDArray[np.uint32], surface: int) -> npt.NDArray[np.uint32]:
     """Mostly surface, with a share of the colours left."""
     mixed = np.full(pixels.shape, 0xFF000000, dtype=np.uint32)

@@ -161,6 +161,12 @@ class WeightCanvas(QWidget):
                 for rect in self._hover_rects(self.hovered):
                     painter.drawRect(rect)
 
+    def render_picture(self, painter: QPainter, *, vector: bool = False) -> None:
+        """Draw what is on screen without the pointer's traces; colours are pictures in a drawing too."""
+        painter.fillRect(self.rect(), self.theme.color("surface"))
+        if self.content is not None:
+            self._paint(painter, self.content)
+
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
         self._invalidate()
 
