@@ -41,7 +41,7 @@ VIEWS = {
     "bars": "The distribution of the viewed step, before and after reshaping",
     "grid": "The same sentence at several temperatures, side by side",
 }
-_HINT = "Run a sentence: the probabilities of its next token appear here."
+_HINT = "Press Step: the probabilities of the next token appear here."
 
 
 class SoftmaxPanel(Panel):
@@ -230,9 +230,8 @@ class SoftmaxPanel(Panel):
         self._update_distribution()
 
     def _update_step(self) -> None:
-        # The grid needs no step.
-        grid = self.state.temperatures.grid is not None or self.view == "grid"
-        self.show_hint("" if grid or self.state.step is not None else _HINT)
+        # Once there is a model, settings can be chosen and the grid filled before the first step.
+        self.show_hint("" if self.state.model is not None else _HINT)
         self._update_distribution()
 
     def _update_distribution(self) -> None:
@@ -242,22 +241,27 @@ class SoftmaxPanel(Panel):
         # They were drawn from another distribution than the one that comes.
         self._show_draws(None)
         if step is None:
-            self.set_facts("")
+            self._show_no_bars(_HINT)
             return
         try:
             self._distribution = after_stage(step, self.state.sampling, self._stage)
         except LogitsError as error:
             # The controls stay, because they are the way out.
-            self.bars.show_message(str(error))
-            self.rest_line.setText("")
-            self._update_emphasis()
-            self.set_facts("")
+            self._show_no_bars(str(error))
+            self._update_step_line(step)
             return
         self._update_bars()
         facts = _facts(self._distribution)
         self.set_facts(facts if self._stage == STAGES[-1].name else f"after stage {self._stage} · {facts}")
         self._update_step_line(step)
         self._update_emphasis()
+
+    def _show_no_bars(self, why: str) -> None:
+        self.bars.show_message(why)
+        self.rest_line.setText("")
+        self.step_line.setText("")
+        self._update_emphasis()
+        self.set_facts("")
 
     def _update_bars(self) -> None:
         """As many as there is room for."""

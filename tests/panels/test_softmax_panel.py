@@ -343,8 +343,14 @@ def test_that_without_a_run_one_sentence_says_what_to_do(qtbot: QtBot, state: Ap
     assert panel.facts == ""
     fill(state)
     assert panel.body.isVisible()
+    assert panel.bars.content.bars
+    # Settings can be chosen before the first step, and the grid filled.
     state.set_run(None)
-    assert not panel.body.isVisible()
+    assert panel.controls.isVisible()
+    assert panel.bars.content.bars == ()
+    assert panel.bars.message.startswith("Press Step")
+    assert panel.facts == panel.reading.text() == panel.step_line.text() == panel.rest_line.text() == ""
+    panel.grab()
 
 
 def test_that_settings_which_leave_no_token_say_so_and_harm_nothing(

@@ -96,6 +96,11 @@ class DistributionBars(QWidget):
         """What is drawn."""
         return self._content
 
+    @property
+    def message(self) -> str:
+        """Why there are no bars; empty while there are."""
+        return self._message
+
     def set_content(self, content: BarContent) -> None:
         """Draw other bars."""
         self._content, self._message = content, ""
