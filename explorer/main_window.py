@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QDockWidget,
     QFileDialog,
     QHBoxLayout,
-    QInputDialog,
     QMainWindow,
     QMenu,
     QMessageBox,
@@ -35,6 +34,7 @@ from explorer.panels.bars.stop_dialog import StopDialog
 from explorer.panels.bars.top_bar import TopBar
 from explorer.panels.embedding_panel import EmbeddingPanel
 from explorer.panels.generation_panel import GenerationPanel
+from explorer.panels.models.model_dialog import ModelDialog
 from explorer.panels.softmax_panel import SoftmaxPanel
 from explorer.panels.token_panel import TokenPanel
 from explorer.panels.widgets.panel import Panel
@@ -69,6 +69,7 @@ SHORTCUTS = (
     "Ctrl+click\tselect a second token: a pair\n"
     "Escape\tselect nothing\n"
     "Ctrl+L\tto the text field\n"
+    "Ctrl+O\tchoose a model\n"
     "Ctrl++, Ctrl+-, Ctrl+0\tlarger, smaller, normal size"
 )
 
@@ -108,6 +109,7 @@ class MainWindow(QMainWindow):
         self._settings = settings
         self._settings_path = settings_path
         self._bundled = models
+        self.model_dialog: ModelDialog | None = None
         self.top_bar = TopBar(state, theme, self._model_names())
         self.play_bar = PlayBar(state, theme)
         self.panels: dict[str, Panel] = {}
@@ -157,8 +159,7 @@ class MainWindow(QMainWindow):
     def _build_menus(self) -> None:
         state = self._state
         model = self.menuBar().addMenu("&Model")
-        self._action(model, "Open a &folder …", self._on_folder_wanted, QKeySequence.StandardKey.Open)
-        self._action(model, "Load from the &hub …", self._on_hub_model_wanted)
+        self._action(model, "&Choose a model …", self.show_models, QKeySequence.StandardKey.Open)
         model.addSeparator()
         self._action(model, "&Save a picture of the window …", self._on_picture_wanted, "Ctrl+Shift+S")
         model.addSeparator()
@@ -225,8 +226,7 @@ class MainWindow(QMainWindow):
 
     def _connect(self) -> None:
         """All connections of the window itself; panels watch the state on their own."""
-        self.top_bar.folder_wanted.connect(self._on_folder_wanted)
-        self.top_bar.hub_model_wanted.connect(self._on_hub_model_wanted)
+        self.top_bar.dialog_wanted.connect(self.show_models)
         self._state.model_changed.connect(self._on_model_changed)
         self._state.selection_changed.connect(self._on_selection_changed)
 
@@ -285,17 +285,15 @@ class MainWindow(QMainWindow):
     def _model_names(self) -> list[str]:
         return [*self._bundled, *(name for name in self._settings.recent_models if name not in self._bundled)]
 
-    def _on_folder_wanted(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "A folder that holds a model (config.json)")
-        if folder:
-            self._state.model_requested.emit(folder)
-
-    def _on_hub_model_wanted(self) -> None:
-        name, ok = QInputDialog.getText(
-            self, "Load from the hub", "Name on the Hugging Face hub, e.g. google/flan-t5-small:"
-        )
-        if ok and name.strip():
-            self._state.model_requested.emit(name.strip())
+    def show_models(self) -> None:
+        """Open the model dialog beside the window."""
+        if self.model_dialog is None:
+            # Made when it is first wanted: the window is on the screen sooner without it.
+            self.model_dialog = ModelDialog(self._state, self._theme, self._bundled, self)
+            self.model_dialog.set_recent(self._settings.recent_models)
+        self.model_dialog.show()
+        self.model_dialog.raise_()
+        self.model_dialog.activateWindow()
 
     def _on_picture_wanted(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
@@ -317,10 +315,12 @@ class MainWindow(QMainWindow):
         model = self._state.model
         if model is None:
             return
-        if model.name not in self._bundled:
+        if not model.bundled:
             self._settings.remember_model(model.source)
-        self._settings.model = model.name if model.name in self._bundled else model.source
+        self._settings.model = model.name if model.bundled else model.source
         self.top_bar.set_models(self._model_names())
+        if self.model_dialog is not None:
+            self.model_dialog.set_recent(self._settings.recent_models)
         self.setWindowTitle(f"{model.name} – Transformer explorer")
 
     def _on_selection_changed(self) -> None:

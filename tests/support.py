@@ -62,6 +62,7 @@ def make_model() -> ModelInfo:
         layers=dict.fromkeys(kinds, 3),
         heads=dict.fromkeys(kinds, 8),
         context_length=128,
+        bundled=True,
     )
 
 

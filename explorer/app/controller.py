@@ -106,7 +106,7 @@ class Controller(QObject):
         self._models.loaded.connect(self._on_model_loaded)
         self._models.gone.connect(self._on_model_gone)
         self._models.drained.connect(self._on_worker_drained)
-        state.models.loading_changed.connect(self._on_loading_changed)
+        self._models.replacing_began.connect(self._on_stop_requested)
         state.source_text_changed.connect(self._on_source_text_changed)
         state.head_changed.connect(self._on_head_changed)
         state.summary_changed.connect(self._on_head_changed)
@@ -150,10 +150,7 @@ class Controller(QObject):
 
     @property
     def _loading(self) -> bool:
-        return self._state.models.loading is not None
-
-    def _on_loading_changed(self) -> None:
-        self._finishing = False
+        return self._models.replacing
 
     def _on_model_gone(self) -> None:
         self._abandon_run()
@@ -500,6 +497,6 @@ class Controller(QObject):
     @Slot()
     def _on_worker_drained(self) -> None:
         # A result handled just now may have given the worker more to do.
-        if self._worker.idle and not self._loading:
+        if self._worker.idle and self._state.models.loading is None:
             self._state.set_activity(None)
             self.tell_if_settled()

@@ -19,12 +19,12 @@ class Librarian:
 
     def surroundings(self) -> Surroundings:
         """The devices, what is free on them, and whether the hub can be reached (seconds at most)."""
-        from explorer.model import devices, network
+        from explorer.model import devices, hub, network
 
         found = devices.devices()
         kinds = {device.name.split(":")[0] for device in found}
         precisions = {kind: devices.precision_choices(kind) for kind in kinds}
-        return Surroundings(found, precisions, network.offline_reason())
+        return Surroundings(found, precisions, network.offline_reason(), hub.cached_models())
 
     def look(self, name: str) -> Looked:
         """Look at a model without loading it; what is wrong with it is part of the answer."""

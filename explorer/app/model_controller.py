@@ -35,6 +35,8 @@ class ModelController(QObject):
     """A `ModelInfo`: the engine has this model now, and no run."""
     gone = Signal()
     """The model in force was given up for one that then failed: there is none."""
+    replacing_began = Signal()
+    """The worker is about to load: what is asked of it from here on would be asked of the new model."""
     drained = Signal()
 
     def __init__(self, state: AppState, worker: Worker, parent: QObject | None = None) -> None:
@@ -48,6 +50,7 @@ class ModelController(QObject):
         self._memory_pause.setInterval(MEMORY_PAUSE_MS)
         self._memory_pause.timeout.connect(self._read_memory)
         self._fetching: Task | None = None
+        self._replacing = False
         library, models = self._library, self._models
         library.task_reported.connect(self._on_library_reported)
         library.task_succeeded.connect(self._on_library_succeeded)
@@ -64,6 +67,11 @@ class ModelController(QObject):
     def idle(self) -> bool:
         """Whether nothing is being looked at or fetched."""
         return self._library.idle
+
+    @property
+    def replacing(self) -> bool:
+        """Whether the worker is loading a model; False while one is still being fetched."""
+        return self._replacing
 
     def shut_down(self) -> None:
         """Break off what is being fetched and end the library's thread; returns when it has ended."""
@@ -93,6 +101,8 @@ class ModelController(QObject):
 
     def _on_fetched(self, request: LoadRequest) -> None:
         self._fetching = None
+        self._replacing = True
+        self.replacing_began.emit()
         self._models.set_download(None)
         self._worker.submit(
             Task(
@@ -105,13 +115,16 @@ class ModelController(QObject):
         )
 
     def _on_loaded(self, request: LoadRequest, model: ModelInfo) -> None:
+        self._replacing = False
         self._models.set_loading(None)
         self._models.set_wanted(replace(request, name="", unload_first=False))
+        self._models.set_memory(None)
         self.loaded.emit(model)
         self._memory_pause.start()
 
     def _on_failed(self, request: LoadRequest, error: BaseException) -> None:
         self._fetching = None
+        self._replacing = False
         self._models.set_loading(None)
         self._models.set_download(None)
         if request.unload_first:

@@ -23,11 +23,14 @@ class Surroundings:
         By kind of device (``cpu``, ``cuda``, ``mps``): the dtypes, with the reason where one cannot be had.
     offline : str
         Why the hub cannot be asked; empty where it can.
+    cached : tuple of str
+        Hub ids of the models that are in the hub's cache, whole.
     """
 
     devices: tuple[Device, ...]
     precisions: dict[str, tuple[PrecisionChoice, ...]]
     offline: str
+    cached: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

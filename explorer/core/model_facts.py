@@ -182,7 +182,7 @@ SUGGESTIONS: tuple[Suggestion, ...] = (
     Suggestion("google-t5/t5-small", "T5: translation and summaries by a prefix in the text", 60),
     Suggestion("google/flan-t5-small", "FLAN-T5: follows instructions, encoder-decoder", 77),
     Suggestion("facebook/bart-base", "BART: rebuilds text with <mask> in it", 139),
-    Suggestion("Helsinki-NLP/opus-mt-fr-en", "Marian: French to English; one such pair per language", 75),
+    Suggestion("Helsinki-NLP/opus-mt-fr-en", "Marian: French to English, one pair of many", 75),
     Suggestion("google/mt5-small", "mT5: T5 for 101 languages, to be fine-tuned", 300),
     Suggestion("facebook/m2m100_418M", "M2M100: between any two of 100 languages", 484),
     Suggestion("openai-community/gpt2", "GPT-2: continues English text; the classic", 124),

@@ -65,6 +65,8 @@ class ModelInfo:
         Bytes of weights and buffers by device; more than one entry where the layers are spread.
     own_settings : OwnSettings
         What its own generation settings say.
+    bundled : bool
+        Whether it comes with the program, and is opened by its name alone.
     """
 
     name: str
@@ -86,6 +88,7 @@ class ModelInfo:
     mapless: tuple[AttentionKind, ...] = ()
     weights_only: bool = False
     own_settings: OwnSettings = NO_OWN_SETTINGS
+    bundled: bool = False
 
     @property
     def attention_kinds(self) -> tuple[AttentionKind, ...]:

@@ -37,7 +37,7 @@ def devices() -> tuple[Device, ...]:
         found.append(Device("mps", "Apple GPU, shares the memory", cpu_free, memory.total))
     limit = _cgroup_bytes("memory.max")
     total = memory.total if limit is None else min(memory.total, limit)
-    found.append(Device("cpu", f"CPU, {torch.get_num_threads()} threads", cpu_free, total))
+    found.append(Device("cpu", f"CPU, {psutil.cpu_count() or 1} cores", cpu_free, total))
     return tuple(found)
 
 

@@ -142,6 +142,19 @@ def locate(name_or_path: str, *, allow_pickle: bool = False) -> Path | None:
     return cached if has_weights(cached, allow_pickle=allow_pickle) else None
 
 
+def cached_models() -> tuple[str, ...]:
+    """Hub ids of the language models that are in the cache, whole."""
+    from huggingface_hub import constants
+
+    names = (path.name.removeprefix("models--") for path in Path(constants.HF_HUB_CACHE).glob("models--*"))
+    found = []
+    for name in sorted(names):
+        repo_id = name.replace("--", "/", 1)
+        if _HUB_ID.fullmatch(repo_id) and locate(repo_id, allow_pickle=True) is not None:
+            found.append(repo_id)
+    return tuple(found)
+
+
 def look_up(repo_id: str) -> RemoteModel:
     """Ask the hub what it has under ``repo_id``: one request, no file.
 

@@ -21,6 +21,7 @@ from explorer.model.errors import ModelError
 from explorer.model.folder import read_checkpoint
 from explorer.model.own_settings import read_own_settings
 from explorer.model.tokenizer import TextTokenizer
+from explorer.resources import bundled_models
 
 if TYPE_CHECKING:
     from explorer.model.embedding_space import EmbeddingSpace
@@ -86,6 +87,8 @@ class LanguageModel:
     ----------
     name, folder : str, Path
         As it was asked for, and where it was found.
+    source, bundled : str, bool
+        What opens it again, and whether it comes with the program.
     family : Family
         ``encoder-decoder``, ``decoder-only`` or ``encoder-only``.
     model : transformers.PreTrainedModel
@@ -102,7 +105,11 @@ class LanguageModel:
     """
 
     def __init__(self, name: str, folder: Path, family: Family, model: Any, tokenizer: Any) -> None:
-        self.name = Path(name).name if Path(name).is_dir() else name
+        given = Path(name).expanduser().is_dir()
+        self.bundled = name in bundled_models()
+        self.name = Path(name).name if given and not self.bundled else name
+        # A model of the hub is known by its name there, not by where the cache keeps it.
+        self.source = str(folder) if given or self.bundled else name
         self.folder = folder
         self.family: Family = family
         self.has_head = model.get_output_embeddings() is not None
@@ -135,7 +142,7 @@ class LanguageModel:
         layers, heads, key_heads = attention_layout(self.config, self.family)
         return ModelInfo(
             name=self.name,
-            source=str(self.folder),
+            source=self.source,
             family=self.family,
             architecture=type(self.model).__name__,
             device=str(self.device),
@@ -153,6 +160,7 @@ class LanguageModel:
             context_length=self.text_tokenizer.context_length,
             placement=_placement(self.model),
             own_settings=self._own_settings(),
+            bundled=self.bundled,
         )
 
     def _own_settings(self) -> OwnSettings:

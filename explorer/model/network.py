@@ -26,11 +26,11 @@ def check_online(repo_id: str) -> None:
     """
     from huggingface_hub import constants
 
-    bundled = ", ".join(bundled_models())
-    here = (
-        f"There is no bundled model or folder called {repo_id!r} (bundled: {bundled}), it is not in the "
-        "hub's cache"
-    )
+    if "/" in repo_id:
+        here = f"{repo_id} is neither a folder nor in the hub's cache"
+    else:
+        bundled = ", ".join(bundled_models())
+        here = f"There is no bundled model, folder or cached model called {repo_id!r} (bundled: {bundled})"
     if constants.is_offline_mode():
         raise OfflineError(f"{here}, and the hub may not be asked: HF_HUB_OFFLINE is set.")
     address = urlsplit(_proxy_for(constants.ENDPOINT) or constants.ENDPOINT)

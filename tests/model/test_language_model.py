@@ -68,7 +68,8 @@ def test_that_an_unknown_name_names_the_bundled_ones() -> None:
 
 
 def test_that_a_hub_id_that_cannot_be_reached_says_so() -> None:
-    assert "no bundled model or folder called 'nobody/no-such-model'" in refusal("nobody/no-such-model")
+    assert "nobody/no-such-model is neither a folder" in refusal("nobody/no-such-model")
+    assert "fr-en" in refusal("no-such-model")
 
 
 def test_that_an_empty_folder_holds_no_model(tmp_path: Path) -> None:

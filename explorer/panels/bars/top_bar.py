@@ -9,8 +9,7 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButton, QSizePolicy, QWidget
 
 from explorer.app.state import AppState
-from explorer.core.quantities import in_bytes, in_short
-from explorer.core.records import ModelInfo
+from explorer.panels.bars.model_badge import ModelBadge
 from explorer.theme import Theme
 
 # QLineEdit cuts at 32,767 characters by default, without a word.
@@ -26,8 +25,7 @@ class TopBar(QWidget):
         Names to choose from; `set_models` changes them.
     """
 
-    folder_wanted = Signal()
-    hub_model_wanted = Signal()
+    dialog_wanted = Signal()
 
     def __init__(
         self, state: AppState, theme: Theme, models: Sequence[str], parent: QWidget | None = None
@@ -42,9 +40,8 @@ class TopBar(QWidget):
         self.model_chooser.setToolTip("Which model is watched")
         self.model_chooser.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.model_chooser.activated.connect(self._on_model_activated)
-        self.badge = QLabel(self)
-        self.badge.setObjectName("badge")
-        self.badge.setAccessibleName("Where the model is and what it occupies")
+        self.badge = ModelBadge(state, theme, self)
+        self.badge.dialog_wanted.connect(self.dialog_wanted)
         self.text_field = TextField(self)
         self.text_field.setObjectName("text_field")
         self.text_field.setAccessibleName("Text for the model")
@@ -84,14 +81,13 @@ class TopBar(QWidget):
         self._update_text()
 
     def set_models(self, models: Sequence[str]) -> None:
-        """Offer these models, and after them the two ways to open another."""
+        """Offer these models, and after them the way to any other."""
         self._models = tuple(models)
         with QSignalBlocker(self.model_chooser):
             self.model_chooser.clear()
             self.model_chooser.addItems(list(models))
             self.model_chooser.insertSeparator(len(models))
-            self.model_chooser.addItem("Open a folder …")
-            self.model_chooser.addItem("Load from the hub …")
+            self.model_chooser.addItem("Other models …")
         self._update_model()
 
     def _button(
@@ -110,10 +106,8 @@ class TopBar(QWidget):
     def _on_model_activated(self, index: int) -> None:
         if index < len(self._models):
             self._state.model_requested.emit(self._models[index])
-        elif self.model_chooser.itemText(index).startswith("Open"):
-            self.folder_wanted.emit()
         else:
-            self.hub_model_wanted.emit()
+            self.dialog_wanted.emit()
         # What is shown as chosen is the model in force; it changes when the new one is ready.
         self._update_model()
 
@@ -133,14 +127,6 @@ class TopBar(QWidget):
             names = (model.name, model.source) if model is not None else ()
             index = next((i for i, name in enumerate(self._models) if name in names), -1)
             self.model_chooser.setCurrentIndex(index)
-        self.badge.setText(badge_text(model))
-        self.badge.setToolTip(badge_tip(model))
-        palette, space = self._theme.palette, self._theme.space
-        self.badge.setStyleSheet(
-            f"#badge {{ background: {palette.generated_fill}; color: {palette.generated};"
-            f" border-radius: {space(1)}px; padding: {space(1)}px;"
-            f" font-size: {self._theme.pixels('small')}px; }}"
-        )
 
     def _update_loop(self) -> None:
         run = self._state.run
@@ -180,34 +166,3 @@ class TextField(QLineEdit):
             self.clearFocus()
         else:
             super().keyPressEvent(event)
-
-
-def badge_text(model: ModelInfo | None) -> str:
-    """Device, dtype, parameters and resident bytes, e.g. ``cpu · float32 · 7.6 M · 31 MB resident``."""
-    if model is None:
-        return "no model yet"
-    return " · ".join(
-        (
-            model.device,
-            model.dtype,
-            in_short(model.parameter_count),
-            f"{in_bytes(model.resident_bytes)} resident",
-        )
-    )
-
-
-def badge_tip(model: ModelInfo | None) -> str:
-    """The same in full, and how the model is built."""
-    if model is None:
-        return "The model is being loaded."
-    layers = ", ".join(f"{kind} {n} layers x {model.heads[kind]} heads" for kind, n in model.layers.items())
-    lines = [
-        f"{model.architecture} ({model.family})",
-        f"{model.parameter_count:,} parameters as {model.dtype}",
-        f"{model.resident_bytes:,} bytes resident on {model.device}",
-        f"vocabulary {model.vocabulary_size:,}, hidden size {model.hidden_size}",
-        f"attention: {layers}",
-        f"context: {model.context_length or 'no fixed limit'}",
-        *model.notes,
-    ]
-    return "\n".join(lines)

@@ -1,0 +1,97 @@
+"""What a model is, as two columns: the name of a fact, and the fact."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
+
+from explorer.core.model_facts import ModelFacts
+from explorer.core.quantities import in_bytes, in_short
+from explorer.theme import Theme
+
+_PLACES = {
+    "bundled": "comes with the program",
+    "folder": "a folder on this machine",
+    "cache": "downloaded",
+    "hub": "on the hub",
+}
+
+
+def fact_rows(facts: ModelFacts) -> list[tuple[str, str]]:
+    """The facts in the order in which they are asked for."""
+    rows = [
+        ("Family", facts.family),
+        ("Architecture", facts.architecture),
+        ("Parameters", f"{facts.parameters:,} ({in_short(facts.parameters)}), stored as {facts.own_dtype}"),
+    ]
+    for kind, layers in facts.layers.items():
+        heads, groups = facts.heads[kind], facts.key_heads[kind]
+        shared = f" in {groups} key-value groups" if groups != heads else ""
+        name = "Cross-attention" if kind == "cross" else f"{kind.capitalize()} attention"
+        rows.append((name, f"{layers} layers x {heads} heads{shared}"))
+    limit = f"{facts.context_length:,} tokens" if facts.context_length else "no fixed limit"
+    rows += [
+        ("Vocabulary", f"{facts.vocabulary_size:,} tokens, {facts.hidden_size} dimensions"),
+        ("Context", limit),
+        ("Licence", facts.licence or "not stated on its card"),
+        ("Place", _PLACES[facts.place]),
+        ("To download", in_bytes(facts.download_bytes) if facts.download_bytes else "nothing"),
+        ("Occupies", _occupies(facts)),
+    ]
+    return rows
+
+
+def _occupies(facts: ModelFacts) -> str:
+    plain = {dtype: size for dtype, size in facts.bytes_by_dtype.items() if not dtype.startswith("int")}
+    sizes: dict[int, list[str]] = {}
+    for dtype, size in plain.items():
+        sizes.setdefault(size, []).append(dtype)
+    return ", ".join(f"{in_bytes(size)} as {' or '.join(names)}" for size, names in sizes.items())
+
+
+class FactSheet(QWidget):
+    """Shows `fact_rows`; empty while there are none."""
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("fact_sheet")
+        self._theme = theme
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setColumnStretch(1, 1)
+        self._labels: list[tuple[QLabel, QLabel]] = []
+        theme.changed.connect(self._update_spacing)
+        self._update_spacing()
+
+    def set_facts(self, facts: ModelFacts | None) -> None:
+        """Show these facts, or nothing."""
+        rows = [] if facts is None else fact_rows(facts)
+        while len(self._labels) < len(rows):
+            self._add_row()
+        for index, (name, value) in enumerate(self._labels):
+            there = index < len(rows)
+            name.setText(rows[index][0] if there else "")
+            value.setText(rows[index][1] if there else "")
+            name.setVisible(there)
+            value.setVisible(there)
+
+    def texts(self) -> dict[str, str]:
+        """What is shown, by the name of the fact."""
+        return {name.text(): value.text() for name, value in self._labels if name.text()}
+
+    def _add_row(self) -> None:
+        name, value = QLabel(self), QLabel(self)
+        name.setProperty("role", "muted")
+        for label in (name, value):
+            label.setTextFormat(Qt.TextFormat.PlainText)
+        value.setWordWrap(True)
+        value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        value.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        row = len(self._labels)
+        self._grid.addWidget(name, row, 0, Qt.AlignmentFlag.AlignTop)
+        self._grid.addWidget(value, row, 1)
+        self._labels.append((name, value))
+
+    def _update_spacing(self) -> None:
+        self._grid.setHorizontalSpacing(self._theme.space(2))
+        self._grid.setVerticalSpacing(self._theme.space(0.5))
