@@ -66,6 +66,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="REFS",
         help="tokens to select, e.g. source:3 or source:3,generated:3 for a pair",
     )
+    screenshot.add_argument(
+        "--view",
+        choices=("steps", "tree", "beams", "layers", "inside", "compare"),
+        help="view of the generation panel to open; beams are searched for first",
+    )
     screenshot.add_argument("--head", default="", metavar="KIND:LAYER:HEAD", help="attention head to open")
 
     bench = commands.add_parser("bench", help="what the program costs here, beside what others cost")

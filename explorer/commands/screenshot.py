@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QObject, QSize, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
@@ -17,8 +18,12 @@ from explorer.commands.application import make_application, no_screen
 from explorer.commands.window import Parts, build
 from explorer.core.selection import HeadRef, Selection, TokenRef
 
+if TYPE_CHECKING:
+    from explorer.panels.generation_panel import GenerationPanel
+
 # Room for what the last result set off on the GUI thread: label placement, layout, fonts.
 SETTLE_MS = 250
+SHOWN_BEAMS = 4
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,7 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.panel:
         parts.window.reset_layout()  # proportions for this size
     parts.state.set_sampling(params)
-    shot = _Shot(parts, app, text, selection, head, arguments.model or options.DEFAULT_MODEL)
+    if arguments.view:
+        cast("GenerationPanel", parts.window.panels["generation"]).show_view(arguments.view)
+    model = arguments.model or options.DEFAULT_MODEL
+    shot = _Shot(parts, app, text, selection, head, model, beams=arguments.view == "beams")
     app.exec()
     if shot.problem:
         parts.window.close()
@@ -69,6 +77,8 @@ class _Shot(QObject):
         selection: Selection,
         head: HeadRef | None,
         model: str,
+        *,
+        beams: bool = False,
     ) -> None:
         super().__init__()
         self.problem = ""
@@ -76,7 +86,8 @@ class _Shot(QObject):
         self._app = app
         self._selection = selection
         self._head = head
-        self._todo: list[Callable[[], None]] = [self._finish, self._point, self._wait]
+        generate = self._search if beams else self._finish
+        self._todo: list[Callable[[], None]] = [generate, self._point, self._wait]
         parts.state.notice_changed.connect(self._on_notice_changed)
         parts.controller.settled.connect(self._on_settled)
         parts.state.set_source_text(text)
@@ -95,6 +106,9 @@ class _Shot(QObject):
 
     def _finish(self) -> None:
         self._parts.state.finish_requested.emit()
+
+    def _search(self) -> None:
+        self._parts.state.generation.beams_requested.emit(SHOWN_BEAMS)
 
     def _point(self) -> None:
         state = self._parts.state

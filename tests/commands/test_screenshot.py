@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from PySide6.QtGui import QImage
 
+from explorer.__main__ import make_parser
+from explorer.panels.generation_panel import VIEWS
+
 SENTENCE = "J'aime l'apprentissage automatique."
 
 
@@ -54,6 +57,35 @@ def test_that_one_panel_can_be_drawn_alone(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert not QImage(str(out)).isNull()
+
+
+def test_that_a_view_of_the_generation_panel_can_be_opened(tmp_path: Path) -> None:
+    pictures = []
+    for view in ("steps", "beams"):
+        out = tmp_path / f"{view}.png"
+        done = screenshot(
+            "--text",
+            SENTENCE,
+            "--panel",
+            "generation",
+            "--size",
+            "900x400",
+            "--view",
+            view,
+            "--out",
+            str(out),
+        )
+        assert done.returncode == 0, done.stderr
+        assert "I love machine learning." in done.stdout
+        pictures.append(QImage(str(out)))
+    assert pictures[0] != pictures[1]
+
+
+def test_that_every_view_can_be_asked_for() -> None:
+    arguments = make_parser().parse_args(["screenshot", "--out", "x.png"])
+    assert arguments.view is None
+    for view in VIEWS:
+        assert make_parser().parse_args(["screenshot", "--out", "x.png", "--view", view]).view == view
 
 
 @pytest.mark.parametrize(
