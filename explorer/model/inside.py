@@ -8,14 +8,16 @@ add up is left out and said.
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 from explorer.core.inside import InsideReading, LogitLens, Sublayer, SublayerKind
 from explorer.core.selection import AttentionKind
@@ -27,10 +29,13 @@ if TYPE_CHECKING:
     from explorer.model.run import Run
 
 NEURONS = 8
+_CROSS = re.compile("encoder_attn|encdecattention|crossattention|cross_attn")
 # Logits of so many entries are held at a time, whatever the number of steps: 128 MB.
 MOST_ENTRIES = 1 << 25
-# Sums are taken to be the model's own when they agree within so many units of its number format.
-ULPS = 32
+# A sum that the model adds up in another order may differ by so many units of its number format.
+ULPS = 4
+# A product of the same numbers in another order may differ by more.
+HEAD_ULPS = 64
 
 
 def read_inside(run: Run, run_id: int = 0, top: int = 5) -> InsideReading:
@@ -65,19 +70,22 @@ def read_inside(run: Run, run_id: int = 0, top: int = 5) -> InsideReading:
         watch = _Watch(lm, given)
         with watch.watching():
             outputs = lm.model(**given.inputs, return_dict=True)
-        lens = None
+        lens, notes = None, tuple(watch.notes())
         if lm.has_head:
             own = outputs.logits[given.rows, given.positions]  # (S, V)
+            del outputs
             chosen = torch.tensor(run.token_ids, device=own.device)
-            lens = _lens(lm, watch, given.inputs, own, chosen, top)
-        del outputs
+            if _head_is_own(lm, watch, given.inputs, own):
+                lens = _lens(lm, watch, given.inputs, own, chosen, top)
+            else:
+                notes = (*notes, "The output head could not be applied on its own: there is no logit lens.")
     return InsideReading(
         run_id,
         nodes,
-        _on_host(watch.streams[0].norm(dim=-1)),
+        _lengths(watch.streams[0]),
         tuple(watch.sublayers),
         lens,
-        tuple(watch.notes()),
+        notes,
     )
 
 
@@ -124,11 +132,13 @@ class _Watch:
     Attributes
     ----------
     streams : list of torch.Tensor
-        What enters layer 0, and what leaves each layer: (S, D) float32 each.
+        What enters layer 0, and what leaves each layer: (S, D) each, in the model's own numbers.
     sublayers : list of Sublayer
         What could be told of the layers' parts.
     final_norm : torch.nn.Module or None
         The norm that the last layer's output goes through.
+    output : ModelOutput
+        What the stack handed over to the head.
     """
 
     def __init__(self, lm: LanguageModel, given: StepInputs) -> None:
@@ -140,16 +150,22 @@ class _Watch:
         self.streams: list[torch.Tensor] = []
         self.sublayers: list[Sublayer] = []
         self.final_norm: torch.nn.Module | None = None
+        self.output: Any = None
         self._events: list[_Event] = []
         self._layer: int | None = None
         self._untold: list[int] = []
-        self._parallel = self._normed_stream = self._normed_parts = False
+        self._parallel = self._normed_stream = self._normed_parts = self._through_norms = False
 
     # Called for every attention of the pass, in place of a run's notes.
     def note(self, slot: Slot, *_: Any) -> None:
-        """An attention module was called."""
+        """Queries meet keys: the matrix that ends an attention comes next."""
         kind: SublayerKind = "cross-attention" if slot.kind == "cross" else "self-attention"
         self._events.append(_Event("attention", kind))
+
+    def _on_attention(self, kind: SublayerKind) -> None:
+        """An attention module ended; whether with its last matrix or before it differs by family."""
+        if self._layer is not None:
+            self._events.append(_Event("attention", kind))
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -159,9 +175,14 @@ class _Watch:
             handles.append(layer.register_forward_pre_hook(self._on_entered, with_kwargs=True))
             handles.append(layer.register_forward_hook(self._on_left))
         for module in self.stack.modules():
-            what = _what(module)
-            if what is not None:
+            if _what(module) is not None:
                 handles.append(module.register_forward_hook(self._on_called))
+        if self._lm.info.weights_only:
+            # Such a model's attention does not pass through the function that calls `note`.
+            for module, kind in _attention_modules(self.stack):
+                ended = partial(lambda kind, *_: self._on_attention(kind), kind)
+                handles.append(module.register_forward_hook(ended))
+        handles.append(self.stack.register_forward_hook(self._on_ended))
         self._lm.recorder.notes = self
         try:
             yield
@@ -171,27 +192,37 @@ class _Watch:
                 handle.remove()
 
     def _at_steps(self, tensor: Any) -> torch.Tensor | None:
-        """(S, n) float32 copy of what belongs to the steps; None where it is not the stack's sequence."""
+        """(S, n) copy of what belongs to the steps; None where it is not the stack's sequence."""
         if isinstance(tensor, tuple):
             tensor = tensor[0]
         if not isinstance(tensor, torch.Tensor) or tensor.dim() != 3 or tensor.shape[:2] != self._shape:
             return None
-        return tensor[self._rows, self._positions].float()
+        return tensor[self._rows, self._positions]
+
+    def _stream(self, tensor: Any) -> torch.Tensor:
+        stream = self._at_steps(tensor)
+        if stream is None:
+            raise ValueError(
+                f"The layers of {self._lm.name} do not hand on one vector per token: "
+                "their inside cannot be read."
+            )
+        return stream
 
     def _on_entered(self, _: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        stream = self._at_steps(args[0] if args else named["hidden_states"])
-        assert stream is not None
+        stream = self._stream(args[0] if args else named.get("hidden_states"))
         if not self.streams:
             self.streams.append(stream)
         self._layer = len(self.streams) - 1
         self._events = []
 
     def _on_left(self, _: Any, __: Any, output: Any) -> None:
-        stream = self._at_steps(output)
-        assert stream is not None
+        stream = self._stream(output)
         self._tell_parts(self.streams[-1], stream)
         self.streams.append(stream)
         self._layer, self._events = None, []
+
+    def _on_ended(self, _: Any, __: Any, output: Any) -> None:
+        self.output = output
 
     def _on_called(self, module: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
         what = _what(module)
@@ -202,39 +233,56 @@ class _Watch:
             self._events.append(_Event(what, entered=entered, left=left))
             return
         ended = len(self.streams) == len(self.layers) + 1
-        if what == "norm" and ended and self.final_norm is None and self._same(entered, self.streams[-1]):
+        if what == "norm" and ended and self.final_norm is None and torch.equal(entered, self.streams[-1]):
             self.final_norm = module
 
     # -- how a layer's parts make the stream --------------------------------------------------------
 
     def _tell_parts(self, before: torch.Tensor, after: torch.Tensor) -> None:
         layer = len(self.streams) - 1
-        parts = self._parts(before.shape[1])
-        streams = self._summed(before, after, parts) or self._normed(before, after, parts)
-        if streams is None:
+        for events in self._orders():
+            self._events = events
+            parts = self._parts(before.shape[1])
+            streams = self._summed(before, after, parts) or self._normed(before, after, parts)
+            if streams is not None:
+                break
+        else:
             self._untold.append(layer)
             return
+        self._normed_parts |= self._through_norms
         for part, stream in zip(parts, streams, strict=True):
             neurons = activations = None
             if part.activations is not None:
                 count = min(NEURONS, part.activations.shape[1])
                 strongest = part.activations.abs().topk(count, dim=-1).indices
                 neurons = _on_host(strongest)
-                activations = _on_host(part.activations.gather(1, strongest))
+                activations = _on_host(part.activations.gather(1, strongest).float())
             self.sublayers.append(
                 Sublayer(
                     layer,
                     part.kind,
-                    _on_host(part.added.norm(dim=-1)),
-                    _on_host(stream.norm(dim=-1)),
+                    _lengths(part.added),
+                    _lengths(stream),
                     neurons,
                     activations,
                 )
             )
 
+    def _orders(self) -> Iterator[list[_Event]]:
+        """The layer's events with each attention right before the matrix that ends it, as far as is known."""
+        yield self._events
+        if self._lm.info.weights_only:
+            moved: list[_Event] = []
+            for event in self._events:
+                matrices = [i for i, one in enumerate(moved) if one.what == "matrix"]
+                place = matrices[-1] if event.what == "attention" and matrices else len(moved)
+                moved.insert(place, event)
+            yield moved
+
     def _parts(self, width: int) -> list[_Part]:
         """The layer's parts: an attention's ends with the matrix after it, a feed-forward's with its last."""
         events = self._events
+        self._through_norms = False
         parts: list[_Part] = []
         start = 0
         for index, event in enumerate(events):
@@ -257,10 +305,10 @@ class _Watch:
         added, end = event.left, last + 1
         if end < len(self._events):
             norm = self._events[end]
-            if norm.what == "norm" and norm.entered is not None and self._same(norm.entered, added):
+            if norm.what == "norm" and norm.entered is not None and torch.equal(norm.entered, added):
                 assert norm.left is not None
                 added, end = norm.left, end + 1
-                self._normed_parts = True
+                self._through_norms = True
         return _Part(kind, added, end, event.entered if kind == "feed-forward" else None)
 
     def _summed(
@@ -275,7 +323,7 @@ class _Watch:
         if len(parts) > 1:
             # One after the other, the last part's norm reads the sum so far; side by side, none does.
             read = [event.entered for event in self._events if event.what == "norm"]
-            self._parallel |= not any(one is not None and self._same(one, streams[-2]) for one in read)
+            self._parallel |= all(one is not None and torch.equal(one, before) for one in read)
         return [*streams[1:-1], after]
 
     def _normed(
@@ -300,7 +348,8 @@ class _Watch:
         if one.shape != other.shape:
             return False
         largest = max(float(one.abs().max()), float(other.abs().max()))
-        return float((one - other).abs().max()) <= ULPS * torch.finfo(self._lm.dtype).eps * largest
+        apart = float((one.float() - other.float()).abs().max())
+        return apart <= ULPS * torch.finfo(self._lm.dtype).eps * largest
 
     def notes(self) -> Iterator[str]:
         """What a person should know of how it was read."""
@@ -328,6 +377,21 @@ class _Watch:
 # -- the logit lens ---------------------------------------------------------------------------------
 
 
+def _head_is_own(lm: LanguageModel, watch: _Watch, inputs: dict[str, Any], own: torch.Tensor) -> bool:
+    """Whether the head, given what left the last layer, gives what the model itself gave: (S, V) logits."""
+    hidden = watch.streams[-1][:1][None]
+    if watch.final_norm is not None:
+        hidden = watch.final_norm(hidden)
+    try:
+        logits = _head(lm, watch, inputs, hidden)
+    except (AttributeError, TypeError, KeyError, IndexError):
+        return False  # its code asks the stack for more than hidden states
+    if logits.shape != own[:1].shape:
+        return False
+    apart = float((logits.float() - own[:1].float()).abs().max())
+    return apart <= HEAD_ULPS * torch.finfo(lm.dtype).eps * float(own[:1].abs().max())
+
+
 def _lens(
     lm: LanguageModel,
     watch: _Watch,
@@ -344,10 +408,10 @@ def _lens(
         blocks = []
         for first in range(0, steps, block):
             part = slice(first, first + block)
-            hidden = stream[part].to(lm.dtype)[None]  # (1, s, D)
+            hidden = stream[part][None]  # (1, s, D)
             if watch.final_norm is not None:
                 hidden = watch.final_norm(hidden)
-            blocks.append(_summary(_head(lm, watch.stack, inputs, hidden), chosen[part], top))
+            blocks.append(_summary(_head(lm, watch, inputs, hidden), chosen[part], top))
         rows.append([torch.cat(column) for column in zip(*blocks, strict=True)])
     blocks = [_summary(own[i : i + block], chosen[i : i + block], top) for i in range(0, steps, block)]
     rows.append([torch.cat(column) for column in zip(*blocks, strict=True)])
@@ -356,9 +420,7 @@ def _lens(
     return LogitLens(labels, *stacked)
 
 
-def _head(
-    lm: LanguageModel, stack: torch.nn.Module, inputs: dict[str, Any], hidden: torch.Tensor
-) -> torch.Tensor:
+def _head(lm: LanguageModel, watch: _Watch, inputs: dict[str, Any], hidden: torch.Tensor) -> torch.Tensor:
     """What the model makes of hidden states (1, s, D) after its last layer: (s, V) logits.
 
     Its own code does it, scaling, biases, transforms and caps included: for this one call its stack of
@@ -367,13 +429,14 @@ def _head(
     given = {name: value for name, value in inputs.items() if name == "encoder_outputs"}
     ids = torch.zeros(hidden.shape[:2], dtype=torch.long, device=hidden.device)
     given["decoder_input_ids" if lm.family == "encoder-decoder" else "input_ids"] = ids
-    output = BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden)
+    output = copy.copy(watch.output)
+    output["last_hidden_state"] = hidden
     # An instance attribute shadows the class's method until it is deleted again.
-    stack.forward = lambda *_, **__: output
+    watch.stack.forward = lambda *_, **__: output
     try:
         logits: torch.Tensor = lm.model(**given, return_dict=True).logits[0]
     finally:
-        del stack.forward
+        del watch.stack.forward
     return logits
 
 
@@ -410,6 +473,14 @@ def _layers(lm: LanguageModel, stack: torch.nn.Module) -> list[torch.nn.Module]:
     raise ValueError(f"The {count} layers of {lm.name} could not be found.")
 
 
+def _attention_modules(stack: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, SublayerKind]]:
+    """The innermost modules that are called attention, each with its kind; told by their names."""
+    for name, module in stack.named_modules():
+        called = [one for one in module.modules() if "attention" in type(one).__name__.lower()]
+        if called == [module]:
+            yield module, "cross-attention" if _CROSS.search(name.lower()) else "self-attention"
+
+
 def _what(module: torch.nn.Module) -> Literal["matrix", "norm"] | None:
     """Whether a module multiplies by a matrix or normalises, told by its weight; None for all others."""
     weight = getattr(module, "weight", None)
@@ -418,6 +489,11 @@ def _what(module: torch.nn.Module) -> Literal["matrix", "norm"] | None:
     if weight.dim() == 2:
         return "matrix"
     return "norm" if weight.dim() == 1 and "norm" in type(module).__name__.lower() else None
+
+
+def _lengths(vectors: torch.Tensor) -> Any:
+    """(S,) float32 Euclidean lengths of (S, D)."""
+    return _on_host(vectors.float().norm(dim=-1))
 
 
 def _on_host(tensor: torch.Tensor) -> Any:

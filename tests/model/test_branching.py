@@ -120,6 +120,35 @@ def test_that_every_branch_is_as_a_fresh_run_of_its_tokens_without_another_pass(
     assert_same_run(run, forced(lm, run.token_ids, limit=10))
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("en-gpt", "The weather today is"), ("en-mlm", "The [MASK] is [MASK] today."), ("fr-en", SENTENCE)],
+)
+def test_that_the_bundled_models_branch_search_and_are_looked_into(name: str, text: str) -> None:
+    lm = explorer.load(name, device="cpu")
+    run = lm.generate(text, GREEDY).finish(max_new_tokens=12)
+    end = run.node
+    run.go_to(run.snapshot().nodes[0])
+    run.step(force=run.tree.nodes[2].step.best[1][0])  # type: ignore[union-attr]
+    run.finish(max_new_tokens=12)
+    assert len(run.tree.ends) == 2
+    calls = Calls(lm)
+    try:
+        run.go_to(end)
+        assert calls.count == 0
+    finally:
+        calls.remove()
+    assert_same_run(run, lm.generate(text, GREEDY).finish(max_new_tokens=12), exactly=True)
+    reading = run.inside()
+    assert not any("could not be" in note for note in reading.notes)
+    assert reading.lens is not None
+    assert list(reading.lens.top_ids[:, -1, 0]) == [int(step.logits.argmax()) for step in run.steps]
+    if lm.family != "encoder-only":
+        found = run.beam_search(4, max_new_tokens=12)
+        assert run.token_ids == list(found.hypotheses[0].token_ids)
+        assert end in run.tree.ends
+
+
 def test_that_walking_the_same_way_again_enters_the_nodes_that_are_there(fr_en: LanguageModel) -> None:
     params = SamplingParams(temperature=1.3, seed=5)
     run = fr_en.generate(SENTENCE, params).finish(max_new_tokens=8)

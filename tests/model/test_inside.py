@@ -301,6 +301,61 @@ def test_that_every_part_adds_what_a_hook_on_its_module_sees(
     assert next(found, None) is None
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["mvp", "led", "bloom", "codegen", "gpt-j", "gpt-neo, local layers", "diffllama", "deberta", "mpnet"],
+)
+def test_that_parts_are_told_where_attention_runs_eagerly(
+    checkpoint: Callable[[str], Path], name: str
+) -> None:
+    lm = explorer.load(str(checkpoint(name)), device="cpu")
+    run = a_run(lm)
+    reading = run.inside()
+    model = lm.model.to(torch.float32)
+    states, own = hidden_states(model, run)
+    kinds = ["self-attention", *(["cross-attention"] * (lm.family == "encoder-decoder")), "feed-forward"]
+    assert [(part.layer, part.kind) for part in reading.sublayers] == [(i, k) for i in (0, 1) for k in kinds]
+    # The last part of layer 0 leaves what enters layer 1.
+    last = reading.sublayers[len(kinds) - 1]
+    np.testing.assert_allclose(last.stream_norms, states[1].norm(dim=-1), rtol=1e-4)
+    assert reading.lens is not None
+    best = torch.softmax(own, dim=-1).max(dim=-1).values
+    np.testing.assert_allclose(reading.lens.top_probabilities[:, -1, 0], best, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["t5 v1.1", "marian", "llama", "gpt-neox", "gemma 2, soft cap", "bert"])
+def test_that_parts_add_up_in_half_precision(
+    checkpoint: Callable[[str], Path], name: str, dtype: str
+) -> None:
+    lm = explorer.load(str(checkpoint(name)), device="cpu", dtype=dtype)
+    whole = a_run(explorer.load(str(checkpoint(name)), device="cpu")).inside()
+    reading = a_run(lm).inside()
+    assert [(part.layer, part.kind) for part in reading.sublayers] == [
+        (part.layer, part.kind) for part in whole.sublayers
+    ]
+    for half, full in zip(reading.sublayers, whole.sublayers, strict=True):
+        np.testing.assert_allclose(half.stream_norms, full.stream_norms, rtol=0.1)
+    assert reading.lens is not None
+
+
+def test_that_a_mixture_of_experts_leaves_its_parts_out_and_keeps_the_lens(
+    checkpoint: Callable[[str], Path],
+) -> None:
+    run = a_run(explorer.load(str(checkpoint("gpt-oss, sinks")), device="cpu"))
+    reading = run.inside()
+    assert reading.sublayers == ()
+    assert any("could not be told" in note for note in reading.notes)
+    assert reading.lens is not None
+    assert tuple(reading.lens.top_ids[:, -1, 0]) == tuple(int(step.logits.argmax()) for step in run.steps)
+
+
+def test_that_layers_that_are_no_list_of_their_own_are_said(checkpoint: Callable[[str], Path]) -> None:
+    run = a_run(explorer.load(str(checkpoint("albert")), device="cpu"))
+    with pytest.raises(ValueError, match=r"2 layers of .* could not be found"):
+        run.inside()
+
+
 def test_that_what_a_family_does_differently_is_said(checkpoint: Callable[[str], Path]) -> None:
     said = {
         name: " ".join(a_run(explorer.load(str(checkpoint(name)), device="cpu")).inside().notes)
