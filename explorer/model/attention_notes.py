@@ -243,7 +243,8 @@ class AttentionNotes:
             for rows in (layer.queries, layer.keys) if kind == "decoder" else (layer.queries,):
                 flat.append(rows.take(count).transpose(0, 1).flatten(1))  # (count, H * d)
             calls.append(layer.take_calls(count))
-        rows_by_pass = torch.cat(flat, dim=1)
+        # The layers of a spread model are on several devices; `put_back` returns the rows to theirs.
+        rows_by_pass = torch.cat([rows.to(flat[0].device) for rows in flat], dim=1)
         return [
             PassNotes(rows_by_pass[i].clone(), tuple(of_layer[i] for of_layer in calls)) for i in range(count)
         ]
@@ -257,7 +258,7 @@ class AttentionNotes:
                 like = rows.parts[0]  # (H, q, d)
                 end = start + like.shape[0] * like.shape[2]
                 part = flat[:, start:end].reshape(-1, like.shape[0], like.shape[2]).transpose(0, 1)
-                rows.add(part.to(like.dtype))
+                rows.add(part.to(like))
                 start = end
             layer.add_calls([noted.calls[index] for noted in passes])
 
@@ -430,7 +431,8 @@ class BatchNotes:
     def split(self) -> list[PassNotes]:
         """Each sequence's own, as `AttentionNotes.put_back` takes them."""
         noted = [self._noted[place] for place in sorted(self._noted)]
-        flat = torch.cat([row for rows, _ in noted for row in rows], dim=1)  # (B, n)
+        rows = [row for of_layer, _ in noted for row in of_layer]
+        flat = torch.cat([row.to(rows[0].device) for row in rows], dim=1)  # (B, n)
         return [
             PassNotes(flat[index].clone(), tuple(calls[index] for _, calls in noted))
             for index in range(flat.shape[0])

@@ -21,6 +21,7 @@ from explorer.model.attention import CAPTURING, AttentionRecorder
 from explorer.model.attention_notes import AttentionNotes
 from explorer.model.eager_attention import EagerNotes, EagerRecorder
 from explorer.model.errors import ModelError, first_line
+from explorer.model.placement import home_of
 
 TRIED_TEXT = "One, two and three are 1, 2, 3."
 # Of two lengths, so that a window's fixed width is not taken for the number of keys.
@@ -148,7 +149,9 @@ def _inputs(family: Family, ids: list[int], device: torch.device) -> dict[str, A
 
 def _run(model: Any, family: Family, ids: list[int]) -> None:
     cached = {} if family == "encoder-only" else {"use_cache": False}
-    model(**_inputs(family, ids, model.device), **cached, return_dict=True)
+    # A spread model's first weight may be anywhere; text goes in where the embedding computes.
+    device = home_of(model.get_input_embeddings())
+    model(**_inputs(family, ids, device), **cached, return_dict=True)
 
 
 def _fast_notes(

@@ -33,7 +33,7 @@ def last_positions(cache: Any, count: int) -> torch.Tensor:
     """Copy the last ``count`` positions: (batch, count, n), n numbers for all layers' keys and values."""
     tensors = [part for layer in growing_layers(cache) for part in (layer.keys, layer.values)]
     flat = [part[:, :, -count:].transpose(1, 2).flatten(2) for part in tensors]  # (B, c, H * d) each
-    return torch.cat(flat, dim=-1)
+    return torch.cat([part.to(flat[0].device) for part in flat], dim=-1)
 
 
 def repeated(cache: Any, times: int) -> Any:
@@ -69,5 +69,5 @@ def append(cache: Any, positions: Sequence[torch.Tensor]) -> None:
             held = getattr(layer, name)  # (1, H, t, d)
             _, heads, _, width = held.shape
             rows = flat[..., start : start + heads * width].reshape(1, -1, heads, width).transpose(1, 2)
-            setattr(layer, name, torch.cat([held, rows.to(held.dtype)], dim=-2))
+            setattr(layer, name, torch.cat([held, rows.to(held)], dim=-2))
             start += heads * width

@@ -20,6 +20,7 @@ from explorer.model.capture import TRIED_TEXT, find_capture
 from explorer.model.errors import ModelError
 from explorer.model.folder import read_checkpoint
 from explorer.model.own_settings import read_own_settings
+from explorer.model.placement import bytes_by_device, home_of, map_sentences, matrix_of
 from explorer.model.tokenizer import TextTokenizer
 from explorer.resources import bundled_models
 
@@ -124,8 +125,8 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return torch.device(self.model.device)
+        """Where the weights are; of a spread model, where its embedding is, and text goes in."""
+        return home_of(self.embedding)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -137,8 +138,7 @@ class LanguageModel:
     @cached_property
     def info(self) -> ModelInfo:
         """The model in facts."""
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+        placement = bytes_by_device(self.model)
         layers, heads, key_heads = attention_layout(self.config, self.family)
         return ModelInfo(
             name=self.name,
@@ -148,17 +148,17 @@ class LanguageModel:
             device=str(self.device),
             dtype=str(self.dtype).removeprefix("torch."),
             parameter_count=sum(p.numel() for p in self.model.parameters()),
-            resident_bytes=sum(storages.values()),
+            resident_bytes=sum(placement.values()),
             vocabulary_size=self.text_tokenizer.vocabulary_size,
             hidden_size=int(self.embedding.weight.shape[1]),
             layers=layers,
             heads=heads | self.capture.heads,
             mapless=tuple(kind for kind in layers if kind not in self.capture.heads),
             weights_only=self.capture.weights_only,
-            notes=(self.capture.note,) if self.capture.note else (),
+            notes=(*map_sentences(self.model), *((self.capture.note,) if self.capture.note else ())),
             key_heads=key_heads,
             context_length=self.text_tokenizer.context_length,
-            placement=_placement(self.model),
+            placement=placement,
             own_settings=self._own_settings(),
             bundled=self.bundled,
         )
@@ -231,22 +231,5 @@ class LanguageModel:
     def _embedding_space(self) -> EmbeddingSpace:
         from explorer.model.embedding_space import EmbeddingSpace
 
-        weight = self.embedding.weight
-        tokenizer = self.text_tokenizer
-        return EmbeddingSpace(weight.detach(), tokenizer.pieces, tokenizer.special_ids, tokenizer.encode_word)
-
-
-def _placement(model: Any) -> dict[str, int]:
-    """Bytes of weights and buffers by device, where accelerate spread the model; else on its one device."""
-    spread = getattr(model, "hf_device_map", None) or {"": model.device}
-    sizes: dict[str, int] = {}
-    seen: set[int] = set()
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if id(tensor) in seen:
-            continue
-        seen.add(id(tensor))
-        owner = max((key for key in spread if f"{name}.".startswith(f"{key}." if key else "")), key=len)
-        place = spread[owner]
-        device = f"cuda:{place}" if isinstance(place, int) else str(place)
-        sizes[device] = sizes.get(device, 0) + tensor.numel() * tensor.element_size()
-    return sizes
+        matrix, tokenizer = matrix_of(self.embedding), self.text_tokenizer
+        return EmbeddingSpace(matrix, tokenizer.pieces, tokenizer.special_ids, tokenizer.encode_word)

@@ -170,8 +170,8 @@ def load_weights(
         The weights do not fit, are incomplete, or cannot be read.
     """
     folder = checkpoint.folder
-    if not several and precision not in devices.QUANTIZED:
-        check_fit(folder.name, plan.needed_bytes, device)
+    if precision not in devices.QUANTIZED:
+        check_fit(folder.name, plan.needed_bytes, None if several else device)
     options: dict[str, Any] = {"device_map": {"": device}}
     if several:
         options = {"device_map": "auto", "max_memory": max_memory}
@@ -240,17 +240,21 @@ def _check_token_ids(model: Any, folder: Path, rows: int) -> None:
             raise ModelError(f"The generation settings in {folder} declare {name} = {value!r}.")
 
 
-def check_fit(name: str, needed: int, device: torch.device) -> None:
-    """Hold what a model needs against what ``device`` has free now.
+def check_fit(name: str, needed: int, device: torch.device | None) -> None:
+    """Hold what a model needs against what ``device`` has free now; None means all devices together.
 
     Raises
     ------
     DoesNotFitError
         It needs more.
     """
-    free = devices.free_bytes(device)
+    if device is not None:
+        free, where = devices.free_bytes(device), str(device)
+    else:
+        found = devices.devices()
+        free, where = sum(one.free_bytes for one in found), " and ".join(one.name for one in found)
     if needed > free:
-        raise DoesNotFitError(name, str(device), needed, free)
+        raise DoesNotFitError(name, where, needed, free)
 
 
 def skeleton_of(config: Any, family: Family, dtype: torch.dtype, where: Path | str) -> Any:

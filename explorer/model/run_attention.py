@@ -118,7 +118,7 @@ class ReadableRun(ABC):
                     picked = torch.tensor(chosen, device=weights.device) - chosen[0]
                     weights = weights.index_select(0, picked)
                 summed = weights.sum(0)
-                total = summed if total is None else total + summed
+                total = summed if total is None else total + summed.to(total.device)
             assert total is not None
             mean: npt.NDArray[np.float32] = (total / len(places)).cpu().numpy()
         return mean
@@ -146,7 +146,7 @@ class ReadableRun(ABC):
             for index in range(last + 1):
                 mean = self._weights(kind, index, slice(None)).mean(0)  # (n, n)
                 mixed = 0.5 * mean + 0.5 * torch.eye(len(mean), device=mean.device)
-                total = mixed if total is None else mixed @ total
+                total = mixed if total is None else mixed @ total.to(mixed.device)
             assert total is not None
             array: npt.NDArray[np.float32] = total.cpu().numpy()
         return array
@@ -203,7 +203,8 @@ class ReadableRun(ABC):
                     weights = pool(weights, *cells, pooling)
                     pooled = True
                 thumbnails.append(weights)
-            array = torch.stack(thumbnails).cpu().numpy()
+            # The layers of a spread model are on several devices.
+            array = torch.stack([part.to(thumbnails[0].device) for part in thumbnails]).cpu().numpy()
         measures = {name: np.concatenate([layer[name] for layer in measured]) for name in measured[0]}
         return AttentionOverview(kind, array, queries, keys, pooling if pooled else "none", measures)
 
