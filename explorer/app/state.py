@@ -454,11 +454,19 @@ class AppState(QObject):
 
     def emphasis_of_id(self, token_id: int) -> Emphasis:
         """How strongly to draw a vocabulary row (a 3D point, a bar), wherever its token stands."""
-        if any(self.token_id(ref) == token_id for ref in self._selection.refs):
-            return Emphasis.SELECTED
-        if self._hover is not None and self.token_id(self._hover) == token_id:
-            return Emphasis.HOVERED
-        return Emphasis.NONE
+        return self.emphasised_ids().get(token_id, Emphasis.NONE)
+
+    def emphasised_ids(self) -> dict[int, Emphasis]:
+        """The vocabulary rows that are not drawn as all others are, and how strongly."""
+        found: dict[int, Emphasis] = {}
+        hovered = None if self._hover is None else self.token_id(self._hover)
+        if hovered is not None:
+            found[hovered] = Emphasis.HOVERED
+        for ref in self._selection.refs:
+            token_id = self.token_id(ref)
+            if token_id is not None:
+                found[token_id] = Emphasis.SELECTED
+        return found
 
     # -- what is going on -----------------------------------------------------------------------
 

@@ -279,10 +279,11 @@ class EmbeddingPanel(Panel):
             *self._tool_ids(),
             *(state.token_id(ref) for ref in (*state.selection.refs, state.hover) if ref),
         ]
+        strong = state.emphasised_ids()
         for token_id in dict.fromkeys(named):
             if token_id is not None and token_id < len(cloud.pieces) and token_id not in known:
-                emphasis = state.emphasis_of_id(token_id)
-                marks.append(Mark(token_id, self._label(token_id), ("vocabulary",), emphasis))
+                emphasis = strong.get(token_id, Emphasis.NONE)
+                marks.append(Mark(token_id, self._label(token_id, strong), ("vocabulary",), emphasis))
         self.scatter.set_marks(marks)
         self.scatter.set_trails(trails)
 
@@ -300,8 +301,9 @@ class EmbeddingPanel(Panel):
             if side not in known:
                 known.append(side)
             pale[token_id] = pale.get(token_id, True) and stale
+        strong = state.emphasised_ids()
         return [
-            Mark(i, self._label(i), tuple(found), state.emphasis_of_id(i), pale[i])
+            Mark(i, self._label(i, strong), tuple(found), strong.get(i, Emphasis.NONE), pale[i])
             for i, found in sides.items()
         ]
 
@@ -323,9 +325,9 @@ class EmbeddingPanel(Panel):
         end = _place(axes.place(words.coordinates))
         return [Trail((self.scatter.place_of(first), end), "vocabulary", words.expression)]
 
-    def _label(self, token_id: int) -> str:
+    def _label(self, token_id: int, strong: dict[int, Emphasis]) -> str:
         piece = visible_piece(self.state.piece(token_id))
-        hovered = self.state.emphasis_of_id(token_id) is Emphasis.HOVERED
+        hovered = strong.get(token_id) is Emphasis.HOVERED
         return f"{shorten(piece, LONGEST_LABEL - 8)} · {token_id}" if hovered else piece
 
     # -- the way through the layers -----------------------------------------------------------------------
@@ -350,6 +352,7 @@ class EmbeddingPanel(Panel):
     def _path_marks(self) -> tuple[list[Mark], list[Trail]]:
         path, stage, state = self.state.vectors.path, self.tools.player.stage, self.state
         assert path is not None
+        strong = state.emphasised_ids()
         marks, trails = [], []
         for token, ref in enumerate(path.refs):
             token_id = state.token_id(ref)
@@ -357,7 +360,7 @@ class EmbeddingPanel(Panel):
                 continue
             here = self._path_place(stage, token)
             side = "generated" if ref.side == "start" else ref.side
-            marks.append(Mark(token_id, self._label(token_id), (side,), state.emphasis(ref), at=here))
+            marks.append(Mark(token_id, self._label(token_id, strong), (side,), state.emphasis(ref), at=here))
             way = [self._path_place(float(s), token) for s in range(math.ceil(stage))]
             trails.append(Trail((*way, here), side))
         return marks, trails

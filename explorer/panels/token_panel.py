@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QFontMetrics, QResizeEvent, QTextCursor
 from PySide6.QtWidgets import QFrame, QLabel, QPlainTextEdit, QWidget
 
 from explorer.app.state import AppState
+from explorer.core.records import StepRecord
 from explorer.core.selection import TokenRef
 from explorer.core.tokens import Token, TokenizedText
 from explorer.panels.tokens.source_line import SourceLine
@@ -35,6 +38,7 @@ class TokenPanel(Panel):
         super().__init__(state, theme, parent)
         self._cut = self._make_label("cut_notice")
         self._cut.setWordWrap(True)
+        self._step_chips: WeakKeyDictionary[StepRecord, Chip] = WeakKeyDictionary()
         self._source_line = SourceLine(theme, self.body)
         self._source_strip = TokenStrip(state, theme, "source_chips", self._describe, self.body)
         self._source_strip.setAccessibleName("Source tokens")
@@ -93,7 +97,7 @@ class TokenPanel(Panel):
         chips: list[Chip] = []
         if run is not None:
             chips += [_start_chip(i, token) for i, token in enumerate(run.start_tokens)]
-            chips += [_chip(TokenRef("generated", step.index), step.token) for step in run.steps]
+            chips += [self._chip_of(step) for step in run.steps]
         if not run.finished if run is not None else not self._fills_masks:
             chips.append(_TO_COME)
         grew = len(chips) > len(self._generated_strip.chips)
@@ -105,6 +109,13 @@ class TokenPanel(Panel):
         if grew:
             self._generated_strip.ensure_visible(len(chips) - 1)
         self._text.moveCursor(QTextCursor.MoveOperation.End)
+
+    def _chip_of(self, step: StepRecord) -> Chip:
+        """A step's chip, the same one for as long as the step lasts: a run grows by one at a time."""
+        chip = self._step_chips.get(step)
+        if chip is None:
+            chip = self._step_chips[step] = _chip(TokenRef("generated", step.index), step.token)
+        return chip
 
     def _update_stale(self) -> None:
         self._generated_strip.set_dimmed(self.state.stale)

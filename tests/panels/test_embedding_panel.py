@@ -21,7 +21,7 @@ from explorer.core.vectors import Arithmetic, CosineMatrix, Neighbourhood, Token
 from explorer.panels.embedding import cloud_export
 from explorer.panels.embedding.cloud_view import cloud_colors
 from explorer.panels.embedding.embedding_tools import TOOLS
-from explorer.panels.embedding.label_layout import place_labels
+from explorer.panels.embedding.label_layout import MOST_LABELS, place_labels
 from explorer.panels.embedding.raster_canvas import splat
 from explorer.panels.embedding.scatter3d import Scatter3D
 from explorer.panels.embedding.scatter_overlay import Mark
@@ -297,6 +297,21 @@ def test_that_labels_never_lie_on_each_other_or_outside() -> None:
         assert a[3] <= 400
         for b in boxes[:i]:
             assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def test_that_a_label_keeps_its_place_while_it_is_free_and_no_more_are_placed_than_can_be_read() -> None:
+    anchors = [(200.0, 200.0, 4.0)]
+    first = place_labels(anchors, [(40.0, 14.0)], 400, 400, 4.0)[0]
+    assert (first.place, first.left, first.top) == (0, 208.0, 193.0)
+    kept = place_labels(anchors, [(40.0, 14.0)], 400, 400, 4.0, before=[5])[0]
+    assert kept.place == 5
+    right = (205.0, 150.0, 300.0, 250.0)
+    moved = place_labels(anchors, [(40.0, 14.0)], 400, 400, 4.0, [right], before=[0])[0]
+    assert moved.place == 1
+    assert place_labels(anchors, [(40.0, 14.0)], 400, 400, 4.0, [(0.0, 0.0, 400.0, 400.0)]) == []
+    many = [(float(x), float(y), 1.0) for x in range(0, 4000, 100) for y in range(0, 4000, 100)]
+    placed = place_labels(many, [(20.0, 10.0)] * len(many), 4000, 4000, 4.0)
+    assert [spot.index for spot in placed] == list(range(MOST_LABELS))
 
 
 def test_that_splatting_does_not_depend_on_the_order_of_the_points() -> None:

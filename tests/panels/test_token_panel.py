@@ -416,3 +416,28 @@ def test_that_colours_and_sizes_follow_the_theme(panel: TokenPanel, state: AppSt
     assert panel.grab().toImage() != light
     theme.set_scale(1.35)
     assert strip(panel, "source").chip_rect(0).height() > small
+
+
+def test_that_chips_which_only_grew_stand_where_they_would_anew(
+    qtbot: QtBot, state: AppState, theme: Theme
+) -> None:
+    grown = TokenStrip(state, theme, "grown", lambda chip: "")
+    anew = TokenStrip(state, theme, "anew", lambda chip: "")
+    chips = [Chip(TokenRef("generated", i), f"piece{'s' * (i % 7)}", str(i * 37)) for i in range(60)]
+    for strip in (grown, anew):
+        qtbot.addWidget(strip)
+        strip.resize(400, 120)
+    grown.set_chips(chips[:3])
+    for count in (20, 21, 60, 35, 36):
+        shown = [*chips[:count], Chip(None, "?", "")]
+        if count == 35:
+            shown[10] = Chip(TokenRef("generated", 10), "another and wider", "1")
+        grown.set_chips(shown)
+        grown.height_for(300)
+        anew.set_chips([])
+        anew.update_theme()
+        anew.set_chips(shown)
+        assert [grown.chip_rect(i) for i in range(len(shown))] == [
+            anew.chip_rect(i) for i in range(len(shown))
+        ]
+        assert grown.height_for(300) == anew.height_for(300)

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import QWidget
 from explorer.app.state import Emphasis
 from explorer.core.geometry import Camera, arc
 from explorer.panels.embedding.cloud_view import Legend
-from explorer.panels.embedding.label_layout import Box, place_labels
+from explorer.panels.embedding.label_layout import MOST_LABELS, Box, place_labels
 from explorer.panels.widgets.piece_text import shorten, visible_text
 from explorer.theme import Theme
 
@@ -349,11 +349,14 @@ class ScatterOverlay(QWidget):
         painter.setOpacity(1.0)
 
     def _paint_labels(self, painter: QPainter, labels: list[_Label], taken: list[Box]) -> None:
-        metrics = [QFontMetricsF(label.font) for label in labels]
-        sizes = [
-            (m.horizontalAdvance(label.text) + 4, m.height())
-            for m, label in zip(metrics, labels, strict=True)
-        ]
+        # Two or three fonts among all labels.
+        metrics: dict[str, QFontMetricsF] = {}
+        sizes = []
+        for label in labels:
+            key = label.font.key()
+            if key not in metrics:
+                metrics[key] = QFontMetricsF(label.font)
+            sizes.append((metrics[key].horizontalAdvance(label.text) + 4, metrics[key].height()))
         before = [self._places.get(label.key) for label in labels]
         anchors = [(label.x, label.y, label.radius) for label in labels]
         gap = self._theme.space(0.6)
@@ -388,7 +391,7 @@ class ScatterOverlay(QWidget):
                 self._label_color(mark),
                 mark.pale,
             )
-            for mark, x, y in sorted(spots, key=lambda spot: -spot[0].emphasis)
+            for mark, x, y in sorted(spots, key=lambda spot: -spot[0].emphasis)[:MOST_LABELS]
         ]
         if self._pair is not None and self._pair.text and self._angle_at is not None:
             at = sum(1 for mark, _, _ in spots if mark.emphasis >= Emphasis.HOVERED)

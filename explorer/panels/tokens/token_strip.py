@@ -103,10 +103,15 @@ class TokenStrip(QAbstractScrollArea):
         return self._chips
 
     def set_chips(self, chips: Sequence[Chip]) -> None:
-        """Show ``chips``; the place that was scrolled to stays."""
-        self._chips = tuple(chips)
+        """Show ``chips``; the place that was scrolled to stays. O(chips) where they only grew."""
+        before, self._chips = self._chips, tuple(chips)
         self._index_of = {chip.ref: i for i, chip in enumerate(self._chips) if chip.ref is not None}
-        self._placed.clear()
+        pairs = enumerate(zip(before, self._chips, strict=False))
+        least = min(len(before), len(self._chips))
+        same = next((i for i, (old, new) in pairs if old is not new and old != new), least)
+        # What stands before the first other chip stays where it is.
+        for width, (rects, starts, _) in list(self._placed.items()):
+            self._placed[width] = self._go_on(width, rects[:same], [i for i in starts if i < same])
         self._flow()
 
     def set_dimmed(self, dimmed: bool) -> None:
@@ -181,25 +186,27 @@ class TokenStrip(QAbstractScrollArea):
         """Where each chip goes, which chip begins each line, and the height of it all; kept per width."""
         if width in self._placed:
             return self._placed[width]
+        # A panel asks for the height at its width, with and without a scroll bar, before it settles;
+        # widths of long ago are of no use.
+        if len(self._placed) >= 4:
+            self._placed.clear()
+        self._placed[width] = self._go_on(width, [], [])
+        return self._placed[width]
+
+    def _go_on(self, width: int, rects: list[QRect], starts: list[int]) -> tuple[list[QRect], list[int], int]:
+        """Place the chips behind those that ``rects`` are for."""
         # The selected chip's border is 3 px thick and must not be cut at the viewport's edge.
         edge = 2
-        rects: list[QRect] = []
-        starts: list[int] = []
-        x, y = edge, edge
-        for i, chip in enumerate(self._chips):
-            chip_width = min(self._width_of(chip), max(1, width - 2 * edge))
+        x, y = (rects[-1].x() + rects[-1].width() + self._gap, rects[-1].y()) if rects else (edge, edge)
+        for i in range(len(rects), len(self._chips)):
+            chip_width = min(self._width_of(self._chips[i]), max(1, width - 2 * edge))
             if not starts or x + chip_width > width - edge:
                 y += self._chip_height + self._gap if starts else 0
                 x = edge
                 starts.append(i)
             rects.append(QRect(x, y, chip_width, self._chip_height))
             x += chip_width + self._gap
-        # A panel asks for the height at its width, with and without a scroll bar, before it settles;
-        # widths of long ago are of no use.
-        if len(self._placed) >= 4:
-            self._placed.clear()
-        self._placed[width] = rects, starts, y + self._chip_height + edge
-        return self._placed[width]
+        return rects, starts, y + self._chip_height + edge
 
     def _flow(self) -> None:
         # Whether to scroll is decided here: Qt would decide by a width that already lacks the bar.
