@@ -12,6 +12,13 @@ def resources_folder() -> Path:
     return (Path(frozen) if frozen else Path(__file__).parents[1]) / "resources"
 
 
+def bundled_checksums() -> dict[str, str]:
+    """SHA-256 of the bundled models' weights as they were released, by name."""
+    lines = (resources_folder() / "models" / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split(maxsplit=1) for line in lines if line.strip())
+    return {file.split("/")[0]: checksum for checksum, file in pairs}
+
+
 def bundled_models() -> tuple[str, ...]:
     """Names of the models that come with the program."""
     return tuple(sorted(path.parent.name for path in (resources_folder() / "models").glob("*/config.json")))

@@ -31,7 +31,7 @@ usage: python3 packaging/bootstrap.py COMMAND
 """
 MINIMUM_PYTHON = (3, 11)
 EXTRA_OPTIONS = {"--test": "test", "--recipe": "recipe"}
-COMMANDS_WITHOUT_WINDOW = {"trace", "screenshot", "bench", "doctor"}
+COMMANDS_WITHOUT_WINDOW = {"trace", "screenshot", "bench", "inspect", "doctor"}
 XVFB = ("xvfb-run", "-a", "-s", "-screen 0 1920x1200x24")
 MOST_THREADS = 4
 

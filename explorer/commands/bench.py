@@ -64,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
                 figures.append(found)
             else:
                 skips.append(found)
+    for line in side_by_side(figures):
+        print(line)
     if out is not None:
         write_atomically(out, as_json(machine, arguments.quick, figures, skips).encode())
         print(f"\nwritten to {out}")
@@ -142,6 +144,24 @@ def as_json(machine: dict[str, Any], quick: bool, figures: Sequence[Figure], ski
         indent=1,
         ensure_ascii=False,
     )
+
+
+def side_by_side(figures: Sequence[Figure]) -> Iterator[str]:
+    """The program's own figures on the CPU and on CUDA beside each other; nothing without both."""
+    on_cpu = {(figure.subject, figure.name): figure for figure in figures if figure.device == "cpu"}
+    pairs = [
+        (on_cpu[figure.subject, figure.name], figure)
+        for figure in figures
+        if figure.device != "cpu" and (figure.subject, figure.name) in on_cpu
+    ]
+    if not pairs:
+        return
+    devices = ", ".join(dict.fromkeys(figure.device for _, figure in pairs))
+    yield f"\n{f'cpu beside {devices}'.ljust(_WIDTH)}{'cpu':>12}{'cuda':>12}"
+    for here, there in pairs:
+        amount = milliseconds if here.unit == "ms" else _bytes
+        share = f"   {here.value / there.value:.3g} times" if here.unit == "ms" else ""
+        yield f"{_line(2, here.name, amount(here.value))}{amount(there.value):>12}{share}"
 
 
 def lines_of(found: Figure | Skip) -> Iterator[str]:

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +17,7 @@ from PySide6.QtGui import QGuiApplication, QOffscreenSurface, QOpenGLContext
 from explorer import __version__
 from explorer.app.settings import settings_file
 from explorer.commands.application import make_application, no_screen
-from explorer.resources import bundled_models, resources_folder
+from explorer.resources import bundled_checksums, bundled_models, resources_folder
 
 PACKAGES = (
     "PySide6-Essentials",
@@ -26,6 +27,10 @@ PACKAGES = (
     "transformers",
     "accelerate",
     "huggingface_hub",
+    "safetensors",
+    "tokenizers",
+    "sentencepiece",
+    "protobuf",
     "numpy",
     "scikit-learn",
 )
@@ -67,15 +72,16 @@ def _machine() -> Iterator[str]:
 def _devices() -> Iterator[str]:
     import torch
 
-    yield f"cpu: {torch.get_num_threads()} threads"
-    for index in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(index)
-        name = torch.cuda.get_device_name(index)
-        yield f"cuda:{index}: {name}, {_gigabytes(free)} free of {_gigabytes(total)}"
-    if torch.backends.mps.is_available():
-        yield "mps: Apple GPU"
+    from explorer.model import devices
+
+    for device in devices.devices():
+        free, total = _gigabytes(device.free_bytes), _gigabytes(device.total_bytes)
+        kind = device.name.split(":")[0]
+        numbers = [choice.name for choice in devices.precision_choices(kind) if not choice.unavailable]
+        yield f"{device.name}: {device.description}, {free} free of {total}; {', '.join(numbers[1:])}"
     if not torch.cuda.is_available():
         yield f"no CUDA device (torch {torch.__version__}, built for CUDA {torch.version.cuda or 'none'})"
+    yield f"8-bit and 4-bit: {devices.why_not_quantized('cuda') or 'by bitsandbytes, on CUDA'}"
 
 
 def _window_system() -> Iterator[str]:
@@ -99,18 +105,27 @@ def _window_system() -> Iterator[str]:
 def _folders() -> Iterator[str]:
     from huggingface_hub import constants
 
+    from explorer.model import hub, network
+
+    cache = Path(constants.HF_HUB_CACHE)
     yield f"settings: {settings_file()}"
-    yield f"model cache: {constants.HF_HUB_CACHE}"
-    yield f"offline: {'yes (HF_HUB_OFFLINE)' if constants.HF_HUB_OFFLINE else 'no'}"
+    held = ", ".join(hub.cached_models()) or "no model"
+    there = next(path for path in (cache, *cache.parents) if path.exists())
+    yield f"model cache: {cache} ({held}), {_gigabytes(shutil.disk_usage(there).free)} free on its disk"
+    yield f"hub: {network.offline_reason() or f'{constants.ENDPOINT} can be reached'}"
 
 
 def _models() -> Iterator[str]:
     for name in bundled_models():
         weights = resources_folder() / "models" / name / "model.safetensors"
-        if weights.is_file():
-            yield f"{name}: {weights.stat().st_size / 1e6:.1f} MB, sha256 {_checksum(weights)}"
-        else:
+        if not weights.is_file():
             yield f"{name}: the weights are missing"
+            continue
+        found = _checksum(weights)
+        verdict = {None: "of no known checksum", found: "as released"}.get(
+            bundled_checksums().get(name), "NOT as released"
+        )
+        yield f"{name}: {weights.stat().st_size / 1e6:.1f} MB, sha256 {found}, {verdict}"
 
 
 def _checksum(path: Path) -> str:

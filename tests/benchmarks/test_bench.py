@@ -143,3 +143,18 @@ def test_that_a_table_line_says_figure_ratio_and_verdict() -> None:
     assert "2.00 s   40 times as fast" in text
     assert "target at most 0.05 of other: met" in text
     assert "NOT THE SAME: results" in text
+
+
+def test_that_cpu_and_cuda_stand_beside_each_other() -> None:
+    figures = [
+        Figure("generation", "a step", "cpu", 30.0),
+        Figure("softmax", "a move", "cpu", 1.0),
+        Figure("generation", "a step", "cuda:0", 2.0),
+        Figure("attention", "kept", "cpu", 10.0, "bytes"),
+        Figure("attention", "kept", "cuda:0", 10.0, "bytes"),
+    ]
+    heading, step, kept = bench.side_by_side(figures)
+    assert "cpu beside cuda:0" in heading
+    assert step.split() == ["a", "step", "30", "ms", "2", "ms", "15", "times"]
+    assert kept.split() == ["kept", "10", "bytes", "10", "bytes"]
+    assert list(bench.side_by_side(figures[:2])) == []
