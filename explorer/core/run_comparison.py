@@ -88,14 +88,25 @@ def align(first: KeptRun, second: KeptRun) -> Alignment:
         return [step.token.id if same_ids else step.token.text.strip() for step in run.steps]
 
     a, b = keys(first.run), keys(second.run)
-    pairs: list[tuple[int | None, int | None]] = []
-    for _, a0, a1, b0, b1 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+    # What both begin and end with needs no search: a run beside itself grown is the usual case.
+    start = _common(a, b)
+    end = _common(a[start:][::-1], b[start:][::-1])
+    middle = SequenceMatcher(None, a[start : len(a) - end], b[start : len(b) - end], autojunk=False)
+    pairs: list[tuple[int | None, int | None]] = [(i, i) for i in range(start)]
+    for _, a0, a1, b0, b1 in middle.get_opcodes():
         for place in range(max(a1 - a0, b1 - b0)):
-            left = a0 + place if a0 + place < a1 else None
-            right = b0 + place if b0 + place < b1 else None
+            left = start + a0 + place if a0 + place < a1 else None
+            right = start + b0 + place if b0 + place < b1 else None
             pairs.append((left, right))
+    pairs += [(len(a) - left, len(b) - left) for left in range(end, 0, -1)]
     equal = tuple(i is not None and j is not None and a[i] == b[j] for i, j in pairs)
     return Alignment(tuple(pairs), equal)
+
+
+def _common(a: list[int | str], b: list[int | str]) -> int:
+    """How many items both begin with."""
+    pairs = enumerate(zip(a, b, strict=False))
+    return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))
 
 
 def same_context(first: RunSnapshot, i: int, second: RunSnapshot, j: int) -> bool:

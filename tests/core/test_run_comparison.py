@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from explorer.core.branch_lanes import run_at
+from explorer.core.records import RunSnapshot
 from explorer.core.run_comparison import (
     KeptRun,
     align,
@@ -23,6 +24,7 @@ from explorer.core.run_comparison import (
 from explorer.core.sampling import SamplingParams
 from tests.support import make_branched_run, make_cloud, make_model, make_run
 
+STEP = make_run(1).steps[0]
 distributions = st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=40).map(lambda x: np.array(x) / sum(x))
 
 
@@ -51,6 +53,25 @@ def test_that_a_token_more_leaves_a_gap_and_no_shift() -> None:
     assert alignment.pairs == ((0, 0), (1, None), (2, 1), (3, 2), (4, 3))
     assert alignment.place_of(1) == 2
     assert align(kept(run), kept(run)).first_difference is None
+
+
+@given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 3), max_size=12))
+def test_that_every_step_of_both_stands_once_and_in_order(a: list[int], b: list[int]) -> None:
+    def with_ids(ids: list[int]) -> RunSnapshot:
+        steps = [
+            dataclasses.replace(STEP, index=i, token=dataclasses.replace(STEP.token, id=t))
+            for i, t in enumerate(ids)
+        ]
+        return dataclasses.replace(make_run(0), steps=tuple(steps))
+
+    alignment = align(kept(with_ids(a)), kept(with_ids(b)))
+    assert [i for i, _ in alignment.pairs if i is not None] == list(range(len(a)))
+    assert [j for _, j in alignment.pairs if j is not None] == list(range(len(b)))
+    for (i, j), equal in zip(alignment.pairs, alignment.equal, strict=True):
+        assert equal == (i is not None and j is not None and a[i] == b[j])
+    same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    first = alignment.first_difference
+    assert (len(alignment.pairs) if first is None else first) == (len(a) if a == b else same)
 
 
 @given(distributions, st.randoms())
