@@ -22,6 +22,7 @@ from explorer.panels.generation.lane_view import EMPTY, LaneContent, LaneLabel, 
 from explorer.panels.generation.tree_view import signed
 from explorer.panels.widgets.empty_hint import EmptyHint
 from explorer.panels.widgets.piece_text import shorten, visible_text
+from explorer.panels.widgets.reading_line import ReadingLine
 from explorer.theme import Theme
 
 WIDTHS = tuple(range(2, 9))
@@ -61,11 +62,7 @@ class BeamView(QWidget):
         self.lanes = LaneView(state, theme, "beam_lanes", self)
         self.lanes.setAccessibleName("Hypotheses of the beam search")
         self.hint = EmptyHint(theme, self)
-        self.reading = QLabel(self)
-        self.reading.setObjectName("beam_reading")
-        self.reading.setProperty("role", "reading")
-        self.reading.setTextFormat(Qt.TextFormat.PlainText)
-        self.reading.setMinimumWidth(1)
+        self.reading = ReadingLine("beam_reading", self)
         self._lay_out_widgets()
         self.search_button.clicked.connect(self._on_search_clicked)
         self.dropped_button.toggled.connect(self._on_dropped_toggled)
@@ -228,7 +225,5 @@ def _told(search: BeamSearch, rank: int, found: Hypothesis) -> str:
     name = "best" if rank == 0 else f"rank {rank}"
     length = len(found.token_ids)
     ended = "" if found.finished else " · not finished"
-    return (
-        f"{name}: {shorten(visible_text(found.text), 50)}   {signed(found.score)}"
-        f" = {signed(found.log_probability)} / {length}^{search.length_penalty:g}{ended}"
-    )
+    score = f"{signed(found.score)} = {signed(found.log_probability)} / {length}^{search.length_penalty:g}"
+    return f"{name}: {score}{ended} · {shorten(visible_text(found.text), 200)}"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtCore import Qt
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QStackedLayout, QVBoxLayout, QWidget
 
 from explorer.app.state import AppState
 from explorer.core.branch_lanes import run_at
@@ -25,6 +24,7 @@ from explorer.core.run_comparison import (
 from explorer.panels.generation.aligned_rows import AlignedRows
 from explorer.panels.generation.overlay_bars import OverlayBars
 from explorer.panels.widgets.empty_hint import EmptyHint
+from explorer.panels.widgets.reading_line import ReadingLine
 from explorer.panels.widgets.segmented import Segmented
 from explorer.theme import Theme
 
@@ -60,7 +60,7 @@ class CompareView(QWidget):
         self._shape = "model"
         self.rows = AlignedRows(state, theme, self)
         self.bars = OverlayBars(theme, self)
-        self.line = self._label("compare_line")
+        self.line = ReadingLine("compare_line", self)
         self.hint = EmptyHint(theme, self)
         row = QHBoxLayout()
         row.addWidget(self.keep_button)
@@ -95,14 +95,6 @@ class CompareView(QWidget):
             changed.connect(self._update)
         state.viewed_step_changed.connect(self._update_step)
         self.update_theme()
-
-    def _label(self, name: str) -> QLabel:
-        label = QLabel(self)
-        label.setObjectName(name)
-        label.setProperty("role", "reading")
-        label.setTextFormat(Qt.TextFormat.PlainText)
-        label.setMinimumWidth(1)
-        return label
 
     def update_theme(self) -> None:
         """Colours or sizes changed."""

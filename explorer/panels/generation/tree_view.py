@@ -6,13 +6,14 @@ import math
 
 from PySide6.QtCore import QEvent, QObject, QPoint, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QShowEvent
-from PySide6.QtWidgets import QLabel, QLineEdit, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
 
 from explorer.app.state import AppState
 from explorer.core.branch_lanes import LaneLayout, lane_name, lay_out, log_probabilities
 from explorer.core.branches import RunTree
 from explorer.panels.generation.lane_view import EMPTY, LaneContent, LaneLabel, LaneView
 from explorer.panels.widgets.piece_text import probability_text, shorten, visible_text
+from explorer.panels.widgets.reading_line import ReadingLine
 from explorer.theme import Theme
 
 LONGEST_NAME = 40
@@ -43,11 +44,7 @@ class TreeView(QWidget):
         self.setObjectName("tree_view")
         self.lanes = LaneView(state, theme, "tree_lanes", self)
         self.lanes.setAccessibleName("Branches of the run")
-        self.reading = QLabel(self)
-        self.reading.setObjectName("tree_reading")
-        self.reading.setProperty("role", "reading")
-        self.reading.setTextFormat(Qt.TextFormat.PlainText)
-        self.reading.setMinimumWidth(1)
+        self.reading = ReadingLine("tree_reading", self)
         self._name_field = QLineEdit(self.lanes.viewport())
         self._name_field.setObjectName("branch_name")
         self._name_field.setAccessibleName("Name of the branch")
@@ -144,12 +141,8 @@ class TreeView(QWidget):
         name = content.labels[content.layout.row_of[node] if row is None else row].name
         total = self._sums[node]
         text = self.state.generation.outcome_at(node).text
-        parts = [
-            f"{name}: {shorten(visible_text(text), 60)}" if text else name,
-            f"Σ ln p {signed(total)}",
-            f"p {probability_text(math.exp(total))}",
-        ]
-        self.reading.setText("   ".join(parts))
+        told = f"{name}: Σ ln p {signed(total)} · p {probability_text(math.exp(total))}"
+        self.reading.setText(f"{told} · {shorten(visible_text(text), 200)}" if text else told)
         self.reading.setToolTip(
             "The sum of the chosen tokens' log-probabilities (natural logarithm), and the probability of"
             " the whole branch, in the model's own distribution: temperature 1, nothing cut."

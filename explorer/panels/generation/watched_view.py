@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QLabel, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStackedLayout, QVBoxLayout, QWidget
 
 from explorer.app.state import AppState
 from explorer.core.inside import InsideReading
 from explorer.panels.widgets.empty_hint import EmptyHint
+from explorer.panels.widgets.reading_line import ReadingLine
 from explorer.theme import Theme
 
 DIMMED_OPACITY = 0.45
@@ -28,11 +28,7 @@ class WatchedView(QWidget):
         self.setObjectName(name)
         self._hint = EmptyHint(theme, self)
         self._body = QWidget(self)
-        self.line = QLabel(self._body)
-        self.line.setObjectName(f"{name}_line")
-        self.line.setProperty("role", "reading")
-        self.line.setTextFormat(Qt.TextFormat.PlainText)
-        self.line.setMinimumWidth(1)
+        self.line = ReadingLine(f"{name}_line", self._body)
         self._column = QVBoxLayout(self._body)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(theme.space(0.3))
