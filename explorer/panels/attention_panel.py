@@ -91,6 +91,7 @@ class AttentionPanel(Panel):
         below.addWidget(self.scale_bar, 0, Qt.AlignmentFlag.AlignTop)
         self._layout = QVBoxLayout(self.body)
         self._layout.addWidget(self.controls)
+        self._layout.addWidget(self.chooser.filter_bar)
         self._layout.addWidget(self.splitter, 1)
         self._layout.addWidget(self.readout)
         self._layout.addLayout(below)

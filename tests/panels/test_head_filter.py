@@ -53,8 +53,9 @@ def type_threshold(qtbot, bar, text: str) -> None:
 
 
 def choose_measure(bar, name: str) -> None:
-    bar.measure_box.setCurrentText(name)
-    bar.measure_box.textActivated.emit(name)
+    index = bar.measure_box.findData(name)
+    bar.measure_box.setCurrentIndex(index)
+    bar.measure_box.activated.emit(index)
 
 
 def passing(panel: AttentionPanel) -> set[tuple[int, int]]:

@@ -136,12 +136,12 @@ class AttentionControls(QWidget):
         self.options = DisplayOptions()
         self._head: HeadRef | None = None
         self._model: ModelInfo | None = None
-        self.kinds = Segmented(theme, "attention_kind", self)
+        self.kinds = Segmented(theme, "attention_kind", self, dense=True)
         self.layer_box = CounterBox(theme, "attention_layer", "layer ", self)
         self.head_box = CounterBox(theme, "attention_head", "head ", self)
         self.layer_box.setToolTip("Which layer, counted from 0.")
         self.head_box.setToolTip("Which head of the layer, counted from 0.")
-        self.views = Segmented(theme, "attention_view", self)
+        self.views = Segmented(theme, "attention_view", self, dense=True)
         self.views.set_names(tuple(_VIEW_TOOLTIPS), tuple(_VIEW_TOOLTIPS.values()))
         self.views.set_current("matrix")
         self.menu = QMenu(self)
@@ -154,7 +154,7 @@ class AttentionControls(QWidget):
         self.filter_button.setObjectName("attention_filter")
         self.filter_button.setCheckable(True)
         self.filter_button.setToolTip("Find heads by what they do on this sentence, measured.")
-        self.together = Segmented(theme, "attention_together", self)
+        self.together = Segmented(theme, "attention_together", self, dense=True)
         self.together.set_names(tuple(_TOGETHER), tuple(meaning for _, meaning in _TOGETHER.values()))
         self._layout = WrappingLayout(self, spacing=theme.space(1))
         for widget in (

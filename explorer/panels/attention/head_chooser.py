@@ -37,14 +37,14 @@ class HeadChooser(QWidget):
         super().__init__(parent)
         self.state = state
         self.theme = theme
-        self.filter_bar = HeadFilterBar(theme, self)
+        # Its place is in the panel, which has the whole width for it.
+        self.filter_bar = HeadFilterBar(theme, parent)
         self.filter_bar.setVisible(False)
         self.overview = HeadOverview(theme, self)
         self.order_name = ""
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.addWidget(self.filter_bar)
-        self._layout.addWidget(self.overview, 1)
+        self._layout.addWidget(self.overview)
         self.overview.set_details(self._details)
         self.overview.opened.connect(self._on_opened)
         self.overview.picked.connect(self._on_picked)
@@ -97,13 +97,8 @@ class HeadChooser(QWidget):
             return {}
         return overview.measures
 
-    def bar_height(self, width: int) -> int:
-        """What the filter takes of the height."""
-        return self.filter_bar.heightForWidth(width) + self._layout.spacing() if self.filtering else 0
-
     def update_theme(self) -> None:
         """Colours or sizes changed."""
-        self._layout.setSpacing(self.theme.space(1))
         self.filter_bar.update_theme()
         self.overview.update_theme()
 

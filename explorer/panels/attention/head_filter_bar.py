@@ -72,7 +72,7 @@ class HeadFilterBar(QWidget):
             self.mark_button,
         ):
             self._layout.addWidget(widget)
-        self.measure_box.textActivated.connect(self._on_measure_chosen)
+        self.measure_box.activated.connect(self._on_measure_chosen)
         self.relation_button.clicked.connect(self._on_relation_clicked)
         self.slider.valueChanged.connect(self._on_slider_moved)
         self.entry.editingFinished.connect(self._on_entry_finished)
@@ -94,12 +94,12 @@ class HeadFilterBar(QWidget):
         chosen = "" if self._filter is None else self._filter.measure
         # What was chosen stays on offer, also where this kind of attention has not got it.
         offered = names if chosen in names or not chosen else [*names, chosen]
-        if offered != [self.measure_box.itemText(i) for i in range(self.measure_box.count())]:
+        if offered != [self.measure_box.itemData(i) for i in range(self.measure_box.count())]:
             self.measure_box.clear()
-            self.measure_box.addItems(offered)
             for index, name in enumerate(offered):
                 meaning = next(measure.meaning for measure in MEASURES if measure.name == name)
-                self.measure_box.setItemData(index, meaning, Qt.ItemDataRole.ToolTipRole)
+                self.measure_box.addItem(_short(name), name)
+                self.measure_box.setItemData(index, f"{name}: {meaning}", Qt.ItemDataRole.ToolTipRole)
         self._update()
 
     def update_theme(self) -> None:
@@ -118,11 +118,15 @@ class HeadFilterBar(QWidget):
         self._give_room_to_the_slider()
 
     def _give_room_to_the_slider(self) -> None:
-        """What the others leave of one line; where that is too little, the line is broken."""
-        others = (self.measure_box, self.relation_button, self.entry, self.count, self.mark_button)
-        taken = sum(widget.sizeHint().width() + self._layout.spacing() for widget in others)
-        least, most = self.theme.space(5), self.theme.space(30)
-        self.slider.setFixedWidth(min(max(self.width() - taken - 1, least), most))
+        """What the others leave of one line; where that is too little, the measure's name gets less."""
+        others = (self.relation_button, self.count, self.mark_button)
+        widths = [self.entry.minimumWidth(), *(widget.sizeHint().width() for widget in others)]
+        left = self.width() - sum(widths) - 5 * self._layout.spacing() - 1
+        least, most = self.theme.space(6), self.theme.space(30)
+        name = min(self.measure_box.sizeHint().width(), max(left - least, self.theme.space(11)))
+        self.measure_box.setFixedWidth(name)
+        self.slider.setFixedWidth(min(max(left - name, least), most))
+        self._layout.invalidate()
         self.updateGeometry()
 
     def _update(self) -> None:
@@ -141,7 +145,8 @@ class HeadFilterBar(QWidget):
         with QSignalBlocker(self.slider), QSignalBlocker(self.measure_box), QSignalBlocker(self.entry):
             share = (chosen.threshold - self._low) / span if span else 0.0
             self.slider.setValue(round(share * _POSITIONS))
-            self.measure_box.setCurrentText(chosen.measure)
+            self.measure_box.setCurrentIndex(self.measure_box.findData(chosen.measure))
+            self.measure_box.setToolTip(f"Measure to filter heads by: {chosen.measure}.")
             if not self.entry.hasFocus() or not self.entry.isModified():
                 self.entry.setText(f"{chosen.threshold:.4g}")
                 self.entry.setCursorPosition(0)
@@ -171,7 +176,8 @@ class HeadFilterBar(QWidget):
             self._update()
             self.filter_changed.emit()
 
-    def _on_measure_chosen(self, name: str) -> None:
+    def _on_measure_chosen(self, index: int) -> None:
+        name = self.measure_box.itemData(index)
         values = measure_named(self._measures, name)
         if values is not None and self._filter is not None and name != self._filter.measure:
             # A threshold in bits says nothing of a share: begin in the middle again.
@@ -202,3 +208,8 @@ class HeadFilterBar(QWidget):
             self._set(HeadFilter(chosen.measure, chosen.at_least, value))
         else:
             self._update()
+
+
+def _short(name: str) -> str:
+    """A measure's name for a narrow box, e.g. ``to previous``."""
+    return name.replace("to the ", "to ").removesuffix("s").removesuffix(" token")

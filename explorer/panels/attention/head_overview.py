@@ -34,6 +34,7 @@ from explorer.theme import Theme
 _FEWEST_CELL_PIXELS = 7
 _HIGHEST_ASPECT = 1.6
 _SMALL_PIXELS = 14
+_READABLE_PIXELS = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +192,10 @@ class HeadOverview(QWidget):
         cell = (width - self._grid(width, 1000).left()) / max(1, heads)
         caption = 0.0 if self._order is None else self._line()
         return round(self._line() + layers * (min(cell * 0.62, self.theme.space(10)) + caption)) + 2
+
+    def readable_height(self) -> int:
+        """The height at which a pattern can still be told in each thumbnail."""
+        return round(self._line() + self._counts[0] * _READABLE_PIXELS) + 2
 
     # -- Qt ---------------------------------------------------------------------------------------
 
@@ -465,6 +470,8 @@ class HeadOverview(QWidget):
                 painter.setFont(bold if layer == chosen[0] else font)
                 painter.setPen(self.theme.color("text" if layer == chosen[0] else "muted"))
                 centre = grid.top() + (ys[layer] + ys[layer + 1] - self._gap()) / 2
+                # The first one keeps clear of the line above it.
+                centre = max(centre, 1.4 * line)
                 where = QRectF(0, centre - line / 2, grid.left() - self.theme.space(1), line)
                 painter.drawText(where, right, self._layer_label(layer, self.width()))
 

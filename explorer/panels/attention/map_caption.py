@@ -6,6 +6,9 @@ from explorer.core.records import RunSnapshot
 from explorer.panels.attention.attention_controls import DisplayOptions
 from explorer.panels.attention.map_builder import ROLLOUT_SOURCE, DrawnMap, rows_are_written
 
+# Below this, a linear scale that ends at 1 leaves all cells nearly white.
+_FAINT = 0.1
+
 
 def caption_of(drawn: DrawnMap, run: RunSnapshot, options: DisplayOptions, *, lines: bool, axes: bool) -> str:
     """The sentence parts, in reading order.
@@ -39,4 +42,7 @@ def caption_of(drawn: DrawnMap, run: RunSnapshot, options: DisplayOptions, *, li
             said.append("rows scaled to 1")
     if options.sums and not lines:
         said.append("grey: sums")
+    largest = float(drawn.content.weights.max()) if drawn.content.weights.size else 1.0
+    if largest < _FAINT and not options.per_map and options.transform == "linear":
+        said.append(f"largest weight {largest:.2g}: a scale of its own (Display) shows the pattern")
     return " · ".join(said)

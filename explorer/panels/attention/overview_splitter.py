@@ -13,6 +13,7 @@ _WIDE_ASPECT = 2.4
 _LOW_STEPS = 32
 _NARROW_STEPS = 85
 _SHARE = 0.36
+_MOST_SHARE = 0.55
 
 
 class OverviewSplitter(QSplitter):
@@ -40,7 +41,9 @@ class OverviewSplitter(QSplitter):
     def arrange(self) -> None:
         """Divide the room anew."""
         low = self.height() < self.theme.space(_LOW_STEPS)
-        self._chooser.setVisible(not low or self.width() > self.theme.space(_NARROW_STEPS))
+        narrow = self.width() <= self.theme.space(_NARROW_STEPS)
+        # Who filters heads wants to see which.
+        self._chooser.setVisible(not low or not narrow or self._chooser.filtering)
         wide = low or self.width() > _WIDE_ASPECT * self.height()
         orientation = Qt.Orientation.Horizontal if wide else Qt.Orientation.Vertical
         if self.orientation() != orientation:
@@ -53,9 +56,11 @@ class OverviewSplitter(QSplitter):
         elif wide:
             wanted = round(room * _SHARE)
         else:
-            bar = self._chooser.bar_height(self.width())
             natural = self._chooser.overview.natural_height(self.width())
-            wanted = bar + min(natural, round((room - bar) * _SHARE))
+            wanted = min(natural, round(room * _SHARE))
+            # Many layers get more, so that each is more than a stripe.
+            readable = self._chooser.overview.readable_height()
+            wanted = max(wanted, min(readable, round(room * _MOST_SHARE)))
         self.setSizes([wanted, max(1, room - wanted)])
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
