@@ -206,15 +206,19 @@ def load_weights(
         raise ModelError(
             f"The weights in {folder} are incomplete: {len(missing)} tensors are missing, e.g. {missing[0]}."
         )
-    _check_left_over(report["unexpected_keys"], folder, plan)
+    _check_left_over(report["unexpected_keys"], model, folder, plan)
     _check_token_ids(model, folder, plan.rows)
     return model
 
 
-def _check_left_over(names: Iterable[str], folder: Path, plan: Plan) -> None:
-    """Poolers and other heads may be left over; whole layers mean that the config is not this model's."""
-    found = (_LAYER_NUMBER.search(name) for name in names)
-    beyond = {int(match[1]) for match in found if match} - set(range(plan.layers))
+def _check_left_over(names: Iterable[str], model: Any, folder: Path, plan: Plan) -> None:
+    """Poolers and other towers may be left over; layers of the stack itself mean another model's config."""
+    own = [name for name, _ in model.named_parameters()]
+    beyond = set()
+    for name in names:
+        match = _LAYER_NUMBER.search(name)
+        if match and int(match[1]) >= plan.layers and any(name[: match.start(1)] in one for one in own):
+            beyond.add(int(match[1]))
     if beyond:
         raise ModelError(
             f"The weights in {folder} hold {max(beyond) + 1} layers, but its config.json declares "
