@@ -9,7 +9,6 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
-from explorer.app.attention_files import AllFormat
 from explorer.app.settings import write_atomically
 from explorer.app.state import AppState, Notice
 from explorer.colormaps import ColorScale, top_of
@@ -413,21 +412,31 @@ class AttentionPanel(Panel):
         path = self._ask_for_path(self._file_name(), fmt)
         if path is None:
             return
+        self._write(path, self.export(fmt))
+
+    def _write(self, path: Path, content: bytes) -> None:
         try:
-            write_atomically(path, self.export(fmt))
+            write_atomically(path, content)
         except OSError as error:
             self.state.set_notice(Notice(f"{path} could not be written: {error.strerror or error}."))
         else:
             self.state.set_notice(Notice(f"Wrote {path}.", error=False))
 
-    def _on_export_all_requested(self, fmt: AllFormat) -> None:
+    def _on_export_all_requested(self, fmt: ExportFormat) -> None:
         head = self.state.head
         if head is None or self._content is None or self.state.stale:
             self._say_nothing_to_export()
             return
         path = self._ask_for_path(f"attention-{head.kind}-all", fmt)
-        if path is not None:
+        if path is None:
+            return
+        if fmt in ("npz", "csv"):
             self.state.all_maps_requested.emit(path, fmt)
+            return
+        model, count = self.state.model, self.overview.counts
+        facts = f"{'' if model is None else model.name} · {head.kind} · {count[0]} × {count[1]} heads"
+        picture = MapPicture(self.overview, self.scale_bar, facts, self.chooser.pooled)
+        self._write(path, picture.png() if fmt == "png" else picture.svg())
 
     def _say_nothing_to_export(self) -> None:
         self.state.set_notice(Notice("There is no attention map to export yet: press Step.", error=False))

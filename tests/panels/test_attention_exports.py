@@ -159,6 +159,26 @@ def test_that_all_heads_are_asked_for_with_the_place_that_was_chosen(
     assert asked == [(tmp_path / name, fmt) for name, fmt in zip(offered, ("npz", "csv"), strict=True)]
 
 
+@pytest.mark.parametrize("fmt", ["png", "svg"])
+def test_that_the_wall_of_heads_is_exported_as_it_is_on_screen(state, panel, monkeypatch, tmp_path, fmt):
+    path = tmp_path / f"wall.{fmt}"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
+    panel.findChild(QAction, f"attention_export_all_{fmt}").trigger()
+    assert state.notice.text == f"Wrote {path}."
+    if fmt == "svg":
+        assert "fr-en · cross · 3 × 8 heads" in path.read_text(encoding="utf-8")
+        return
+    image = QImage(str(path))
+    view = panel.overview
+    drawn = QImage(2 * view.size(), QImage.Format.Format_RGB32)
+    drawn.setDevicePixelRatio(2)
+    with QPainter(drawn) as painter:
+        view.render_picture(painter)
+    margin = 2 * panel.theme.space(2)
+    line = 2 * MapPicture(view, None, "", "")._line()
+    assert same_share(image.copy(margin, margin + line, drawn.width(), drawn.height()), drawn) > 0.99
+
+
 def test_that_there_are_no_heads_to_export_before_the_first_step(state, panel, monkeypatch):
     def never(*_: object) -> tuple[str, str]:
         raise AssertionError("nobody is to be asked for a file")

@@ -111,7 +111,7 @@ class AttentionControls(QWidget):
     export_requested : str
         ``png``, ``svg``, ``csv`` or ``npz``.
     export_all_requested : str
-        ``npz`` or ``csv``, of every head of the opened kind.
+        ``png``, ``svg``, ``csv`` or ``npz``, of every head of the opened kind.
     pooling_chosen : str
         What is to stand for several weights in a thumbnail: ``max`` or ``mean``.
     fit_requested
@@ -306,10 +306,17 @@ class AttentionControls(QWidget):
             action.setObjectName(f"attention_export_{fmt}")
             action.triggered.connect(lambda _checked=False, fmt=fmt: self.export_requested.emit(fmt))
         export.addSeparator()
-        for fmt, text in (("npz", "all heads (NPZ)…"), ("csv", "all heads (CSV)…")):
+        wall = "The wall of thumbnails, as it is on screen."
+        whole = "Every whole map of the opened kind of attention, as the model computed it."
+        for fmt, text, meaning in (
+            ("png", "all heads: picture (PNG)…", wall),
+            ("svg", "all heads: drawing (SVG)…", wall),
+            ("csv", "all heads: numbers (CSV)…", whole),
+            ("npz", "all heads: numbers (NPZ)…", whole),
+        ):
             action = export.addAction(text)
             action.setObjectName(f"attention_export_all_{fmt}")
-            action.setToolTip("Every whole map of the opened kind of attention, as the model computed it.")
+            action.setToolTip(meaning)
             action.triggered.connect(lambda _checked=False, fmt=fmt: self.export_all_requested.emit(fmt))
 
     def _check(

@@ -211,36 +211,46 @@ class HeadOverview(QWidget):
         self._image = None
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102
+        with QPainter(self) as painter:
+            self._paint(painter)
+
+    def render_picture(self, painter: QPainter, *, vector: bool = False) -> None:
+        """Draw what is on screen without the pointer's traces; thumbnails stay pixels in a drawing."""
+        hovered, self._hovered = self._hovered, None
+        painter.fillRect(self.rect(), self.theme.color("surface"))
+        self._paint(painter)
+        self._hovered = hovered
+
+    def _paint(self, painter: QPainter) -> None:
         layers, heads = self._counts
         if not layers or not heads:
             return
-        with QPainter(self) as painter:
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            if self._order is None:
-                self._paint_labels(painter)
-            painter.setOpacity(DIMMED_OPACITY if self._dimmed else 1.0)
-            grid = self._grid(self.width(), self.height())
-            if self._image is None:
-                self._image = self._make_image(grid)
-            painter.drawImage(grid.topLeft(), self._image)
-            if self._order is not None:
-                self._paint_order(painter, self._order)
-            painter.setOpacity(1.0)
-            painter.setBrush(Qt.BrushStyle.NoBrush)
-            if self._hovered is not None and self._hovered != self._opened:
-                painter.setPen(QPen(self.theme.color("text"), 1.5))
-                painter.drawRect(self.cell_rect(*self._hovered))
-            small = min(self.cell_rect(0, 0).width(), self.cell_rect(0, 0).height()) < _SMALL_PIXELS
-            frame = QPen(self.theme.color("selection"), 1.5 if small else 3.0)
-            for place in filter(self._is_inside, self._marked):
-                painter.setPen(frame)
-                painter.drawRect(self.cell_rect(*place))
-            if self._opened is not None and self._is_inside(self._opened):
-                painter.setPen(frame)
-                painter.drawRect(self.cell_rect(*self._opened))
-                if self.hasFocus():
-                    painter.setPen(QPen(self.theme.color("accent"), 1.0))
-                    painter.drawRect(self.cell_rect(*self._opened).adjusted(2.5, 2.5, -2.5, -2.5))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if self._order is None:
+            self._paint_labels(painter)
+        painter.setOpacity(DIMMED_OPACITY if self._dimmed else 1.0)
+        grid = self._grid(self.width(), self.height())
+        if self._image is None:
+            self._image = self._make_image(grid)
+        painter.drawImage(grid.topLeft(), self._image)
+        if self._order is not None:
+            self._paint_order(painter, self._order)
+        painter.setOpacity(1.0)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        if self._hovered is not None and self._hovered != self._opened:
+            painter.setPen(QPen(self.theme.color("text"), 1.5))
+            painter.drawRect(self.cell_rect(*self._hovered))
+        small = min(self.cell_rect(0, 0).width(), self.cell_rect(0, 0).height()) < _SMALL_PIXELS
+        frame = QPen(self.theme.color("selection"), 1.5 if small else 3.0)
+        for place in filter(self._is_inside, self._marked):
+            painter.setPen(frame)
+            painter.drawRect(self.cell_rect(*place))
+        if self._opened is not None and self._is_inside(self._opened):
+            painter.setPen(frame)
+            painter.drawRect(self.cell_rect(*self._opened))
+            if self.hasFocus():
+                painter.setPen(QPen(self.theme.color("accent"), 1.0))
+                painter.drawRect(self.cell_rect(*self._opened).adjusted(2.5, 2.5, -2.5, -2.5))
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: D102
         self._set_hovered(self.head_at(event.position()))
