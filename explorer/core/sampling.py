@@ -13,7 +13,7 @@ import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -136,8 +136,7 @@ def _check(value: float | None, name: str, low: float, high: float, say: str) ->
 GREEDY = SamplingParams(temperature=0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(NamedTuple):
     """What one cut of the chain left over.
 
     Attributes
@@ -156,7 +155,7 @@ class Cut:
     end_rank: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Distribution:
     """A next-token distribution over the whole vocabulary, after reshaping.
 
@@ -180,8 +179,27 @@ class Distribution:
     params: SamplingParams
     first_rank: int
     end_rank: int
-    cuts: tuple[Cut, ...] = ()
-    _tempered: TemperedLogits = field(kw_only=True, repr=False)
+    cuts: tuple[Cut, ...]
+    _tempered: TemperedLogits = field(repr=False)
+
+    def __init__(
+        self,
+        ranked: RankedLogits,
+        params: SamplingParams,
+        first_rank: int,
+        end_rank: int,
+        cuts: tuple[Cut, ...],
+        tempered: TemperedLogits,
+    ) -> None:
+        # At once: field by field, as a frozen class does it by itself, takes a tenth of a slider's move.
+        self.__dict__.update(
+            ranked=ranked,
+            params=params,
+            first_rank=first_rank,
+            end_rank=end_rank,
+            cuts=cuts,
+            _tempered=tempered,
+        )
 
     @property
     def kept_count(self) -> int:
@@ -330,6 +348,7 @@ class RankedLogits:
             raise ValueError(f"previous_ids must be one sequence of token IDs from 0 to {values.size - 1}.")
         self.order: npt.NDArray[np.int32] = _descending_order(values)
         self.sorted_logits: FloatArray = values[self.order]
+        self._best, self._lowest = float(self.sorted_logits[0]), float(self.sorted_logits[-1])
         self._tempered: TemperedLogits | None = None
         self._penalised: tuple[tuple[float | None, int | None], RankedLogits] | None = None
 
@@ -373,7 +392,7 @@ class RankedLogits:
     def _at_temperature(self, temperature: float) -> TemperedLogits:
         """The scores at one temperature; the last one asked for is kept."""
         if self._tempered is None or self._tempered.temperature != temperature:
-            self._tempered = TemperedLogits(self.sorted_logits, temperature)
+            self._tempered = TemperedLogits(self.sorted_logits, temperature, self._best, self._lowest)
         return self._tempered
 
     def temper_and_cut(self, params: SamplingParams) -> Distribution:
@@ -393,13 +412,13 @@ class RankedLogits:
             else:
                 first, end = tempered.range_by_typical_p(end, value)
             cuts.append(Cut(name, value, first, end))
-        return Distribution(self, params, first, end, tuple(cuts), _tempered=tempered)
+        return Distribution(self, params, first, end, tuple(cuts), tempered)
 
     def _greedy(self, params: SamplingParams) -> Distribution:
         # argmax takes the first of equals, as transformers does; the ranking puts the last one first.
         tempered = self._at_temperature(1.0)
         rank = tempered.end_by_top_k(tempered.end, 1) - 1
-        return Distribution(self, params, rank, rank + 1, _tempered=tempered)
+        return Distribution(self, params, rank, rank + 1, (), tempered)
 
 
 def _descending_order(values: FloatArray) -> npt.NDArray[np.int32]:

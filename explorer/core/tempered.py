@@ -18,6 +18,8 @@ _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 _LARGEST = float(np.finfo(np.float32).max)
 # From here on a number rounds to infinity in float32.
 _OVERFLOW = (2.0 - 2.0**-24) * 2.0**127
+# Up to here, no difference of two numbers does.
+_CALM = _LARGEST / 2
 _BLOCK = 512
 _NOTHING: FloatArray = np.empty(0, dtype=np.float32)
 # Normalised probabilities kept at a time: one for each cut of a chain.
@@ -33,6 +35,8 @@ class TemperedLogits:
         (V,) float32 logits, the largest first; at least the first one is above -inf.
     temperature : float
         Above 0.
+    best, lowest : float
+        The first of them and the last.
 
     Attributes
     ----------
@@ -45,55 +49,43 @@ class TemperedLogits:
     Used from one thread at a time. O(1) to make, or O(log V) where the quotients overflow.
     """
 
-    __slots__ = (
-        "_best",
-        "_block_sums",
-        "_divisor",
-        "_exponentials",
-        "_logits",
-        "_may_overflow",
-        "_normalised",
-        "_sums",
-        "_surprises",
-        "_tail_sums",
-        "end",
-        "temperature",
-    )
+    # What has not been asked for yet. Here, because one of these is made at every move of a slider.
+    _exponentials: FloatArray = _NOTHING
+    _tails: tuple[int, npt.NDArray[np.float64], FloatArray] | None = None
+    _block_sums: tuple[int, npt.NDArray[np.float64]] | None = None
+    _surprises: tuple[int, FloatArray, npt.NDArray[np.float64]] | None = None
 
-    def __init__(self, descending: FloatArray, temperature: float) -> None:
+    def __init__(self, descending: FloatArray, temperature: float, best: float, lowest: float) -> None:
         self._logits = descending
         self.temperature = temperature
-        self._best = best = float(descending[0])
+        self._best = best
         self._divisor = np.float32(temperature) if _SMALLEST_NORMAL <= temperature <= _LARGEST else None
-        if self._divisor is not None and abs(best / temperature) >= _OVERFLOW:
+        self._divided_by = 0.0 if self._divisor is None else float(self._divisor)
+        if self._divisor is not None and abs(best / self._divided_by) >= _OVERFLOW:
             self._divisor = None
-        lowest = self._quotient(descending.size - 1)
+        lowest = self._tempered(lowest)
         self.end = descending.size if lowest > -_OVERFLOW else self._find_end()
-        self._may_overflow = lowest < -_LARGEST / 2 or best > temperature * (_LARGEST / 2)
-        self._exponentials = _NOTHING
+        self._plain = self._divisor is not None and lowest > -_CALM and best < _CALM * temperature
         self._normalised: dict[int, FloatArray] = {}
         self._sums: dict[tuple[int, int], float] = {}
-        self._tail_sums: tuple[int, FloatArray] | None = None
-        self._block_sums: tuple[int, npt.NDArray[np.float64]] | None = None
-        self._surprises: tuple[int, FloatArray, npt.NDArray[np.float64]] | None = None
 
     # -- by rank ------------------------------------------------------------------------------------
 
     def log_ratios(self, end: int) -> FloatArray:
         """(end,) float32; score less best score of the first ranks, subtracted after the division. O(end)."""
-        if self._may_overflow:
-            with np.errstate(over="ignore"):
-                return self._log_ratios(end)
-        return self._log_ratios(end)
-
-    def _log_ratios(self, end: int) -> FloatArray:
-        if self._divisor is not None:
-            scores: FloatArray = self._logits[:end] / self._divisor
+        scores: FloatArray
+        if self._divisor is not None and self._plain:
+            scores = self._logits[:end] / self._divisor
             scores -= scores[0]
             return scores
-        # The quotient overflows float32. Shifted first, it does not, and the distribution is the same.
-        shifted = self._logits[:end].astype(np.float64) - self._best
-        return (shifted / self.temperature).astype(np.float32)
+        with np.errstate(over="ignore"):
+            if self._divisor is not None:
+                scores = self._logits[:end] / self._divisor
+                scores -= scores[0]
+                return scores
+            # The quotient overflows float32. Shifted first, it does not, and the distribution is the same.
+            shifted = self._logits[:end].astype(np.float64) - self._best
+            return (shifted / self.temperature).astype(np.float32)
 
     def exponentials(self, end: int) -> FloatArray:
         """(end,) float32; `log_ratios`, exponentiated; not to be written to. O(end) once."""
@@ -151,19 +143,24 @@ class TemperedLogits:
         return max(0.0, nats / math.log(2.0)), total**2 / float(exponentials @ exponentials)
 
     def _find_end(self) -> int:
-        return bisect.bisect_left(range(self._logits.size), _OVERFLOW, key=lambda rank: -self._quotient(rank))
+        def below(rank: int) -> float:
+            return -self._tempered(float(self._logits[rank]))
 
-    def _quotient(self, rank: int) -> float:
+        return bisect.bisect_left(range(self._logits.size), _OVERFLOW, key=below)
+
+    def _tempered(self, logit: float) -> float:
+        """One logit after temperature, in float64."""
         if self._divisor is not None:
-            return float(self._logits[rank]) / float(self._divisor)
-        below = float(self._logits[rank]) - self._best
+            return logit / self._divided_by
+        below = logit - self._best
         return below / self.temperature if below else 0.0
 
     def _score(self, rank: int) -> np.float32:
         """One score, in the arithmetic of `log_ratios`."""
         if self._divisor is not None:
-            return self._logits[rank] / self._divisor  # type: ignore[no-any-return]
-        return np.float32(self._quotient(rank))
+            score: np.float32 = self._logits[rank] / self._divisor
+            return score
+        return np.float32(self._tempered(float(self._logits[rank])))
 
     # -- cuts: how many ranks stay of the first ``end`` ----------------------------------------------
 
@@ -180,16 +177,19 @@ class TemperedLogits:
         """O(end) once; then O(log end), and a block's length."""
         # TopPLogitsWarper sums from the least likely up and drops while the sum is <= 1 - p, in float32.
         limit = np.float32(1.0 - top_p)
-        gone = 0
-        if end >= _BLOCK:
-            # Whole blocks first: a running sum over every token costs ten times as much as sums of blocks.
-            sums = self._sums_of_blocks(end)
-            gone = int(sums.astype(np.float32).searchsorted(limit, side="right"))
-            before = float(sums[gone - 1]) if gone else 0.0
-            block = self.probabilities(end)[::-1][gone * _BLOCK : (gone + 1) * _BLOCK]
-            tail = (before + np.cumsum(block, dtype=np.float64)).astype(np.float32)
-        else:
-            tail = self._sums_of_tails(end)
+        if end < _BLOCK:
+            sums, shares = self._sums_of_tails(end)
+            dropped = min(end - 1, int(shares.searchsorted(limit, side="right")))
+            if dropped:
+                # What stays is known by that: it need not be added up again.
+                self._sums[0, end - dropped] = float(sums[-1] - sums[dropped - 1])
+            return end - dropped
+        # Whole blocks first: a running sum over every token costs ten times as much as sums of blocks.
+        blocks = self._sums_of_blocks(end)
+        gone = int(blocks.astype(np.float32).searchsorted(limit, side="right"))
+        before = float(blocks[gone - 1]) if gone else 0.0
+        block = self.probabilities(end)[::-1][gone * _BLOCK : (gone + 1) * _BLOCK]
+        tail = (before + np.cumsum(block, dtype=np.float64)).astype(np.float32)
         return max(1, end - gone * _BLOCK - int(tail.searchsorted(limit, side="right")))
 
     def end_by_min_p(self, end: int, min_p: float) -> int:
@@ -223,11 +223,12 @@ class TemperedLogits:
         # Rounding may leave the whole a little short of 1.
         return span(min(found, key=lambda rank: abs(away[rank]))) if found else (0, end)
 
-    def _sums_of_tails(self, end: int) -> FloatArray:
-        if self._tail_sums is None or self._tail_sums[0] != end:
-            ascending = self.probabilities(end)[::-1]
-            self._tail_sums = (end, ascending.cumsum(dtype=np.float64).astype(np.float32))
-        return self._tail_sums[1]
+    def _sums_of_tails(self, end: int) -> tuple[npt.NDArray[np.float64], FloatArray]:
+        """(end,) sums of the last exponentials, from one of them to all, and their shares of the whole."""
+        if self._tails is None or self._tails[0] != end:
+            sums = self.exponentials(end)[::-1].cumsum(dtype=np.float64)
+            self._tails = (end, sums, (sums / sums[-1]).astype(np.float32))
+        return self._tails[1:]
 
     def _sums_of_blocks(self, end: int) -> npt.NDArray[np.float64]:
         if self._block_sums is None or self._block_sums[0] != end:

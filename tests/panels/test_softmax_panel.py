@@ -665,10 +665,13 @@ def test_that_what_is_no_number_is_refused_in_one_sentence(
         ("top_k", "0", 1),
         ("top_p", "1.5", 1.0),
         ("top_p", "0", 0.0),
+        ("min_p", "0", None),
+        ("min_p", "-2", None),
+        ("min_p", "0.0005", 0.0005),
     ],
 )
 def test_that_an_exact_entry_is_taken_within_its_range(
-    qtbot: QtBot, panel: SoftmaxPanel, state: AppState, name: str, text: str, value: float
+    qtbot: QtBot, panel: SoftmaxPanel, state: AppState, name: str, text: str, value: float | None
 ) -> None:
     type_into(qtbot, panel, name, text)
     assert getattr(state.sampling, name) == value

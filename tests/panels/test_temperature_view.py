@@ -91,6 +91,16 @@ def test_that_rows_show_what_came_out_and_where_it_leaves_the_greedy_one(
     assert panel.temperatures.facts.text() == "top-k 40 · seed 5"
 
 
+def test_that_a_row_without_text_says_why(state: AppState, panel: SoftmaxPanel) -> None:
+    grid = plan_grid(TEXT, SamplingParams(), (0.0,))
+    reason = "the model has no <language-model> head"
+    state.temperatures.set_grid(grid.with_row(0, GridRow(grid.rows[0].params, (), (), reason)))
+    assert (
+        "nothing: the model has no &lt;language-model&gt; head"
+        in panel.temperatures.rows[0].text_label.text()
+    )
+
+
 def test_that_stop_is_passed_on(qtbot: QtBot, state: AppState, panel: SoftmaxPanel) -> None:
     fill_grid(state, done=False)
     state.temperatures.set_working(True)

@@ -121,7 +121,10 @@ class Scale:
         if value == self.off_value:
             return self.off_value
         low, high = self.entry_range
-        return self._whole(min(max(value, low), high))
+        value = min(max(value, low), high)
+        if self.off_value is None and self.off_first and low <= value <= 0.0 < self.low:
+            return None  # below what the slider reaches, 0 is what "off" means
+        return self._whole(value)
 
     def _whole(self, value: float) -> float:
         return round(value) if self.decimals == 0 else value

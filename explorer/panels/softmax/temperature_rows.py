@@ -58,7 +58,11 @@ class TemperatureRow(QAbstractButton):
         name = "greedy" if row.params.greedy else f"T {row.params.temperature:g}"
         place = grid.first_difference(index)
         self.temperature.setText(name)
-        self.text_label.setText(self._markup(*grid.parts(index), going_on=not row.finished))
+        if row.finished and not row.text.strip():
+            said = html.escape(f"nothing: {row.stop_reason}")
+            self.text_label.setText(f"<i style='color: {self.theme.color('muted').name()}'>{said}</i>")
+        else:
+            self.text_label.setText(self._markup(*grid.parts(index), going_on=not row.finished))
         tokens = f"{len(row.token_ids)} token{'s' * (len(row.token_ids) != 1)}"
         if index == grid.reference or not row.finished:
             told = tokens
