@@ -34,7 +34,7 @@ class ModelController(QObject):
     loaded = Signal(object)
     """A `ModelInfo`: the engine has this model now, and no run."""
     gone = Signal()
-    """The model in force was given up for one that then failed: there is none."""
+    """The model in force was given up for one that then failed; it is loaded again."""
     replacing_began = Signal()
     """The worker is about to load: what is asked of it from here on would be asked of the new model."""
     drained = Signal()
@@ -51,6 +51,8 @@ class ModelController(QObject):
         self._memory_pause.timeout.connect(self._read_memory)
         self._fetching: Task | None = None
         self._replacing = False
+        # What was in force before it was to make room; it comes back where the new one fails.
+        self._given_up: LoadRequest | None = None
         library, models = self._library, self._models
         library.task_reported.connect(self._on_library_reported)
         library.task_succeeded.connect(self._on_library_succeeded)
@@ -89,6 +91,17 @@ class ModelController(QObject):
     def load_request(self, request: LoadRequest) -> None:
         """Fetch a model if need be, then load it; the one in force stays until the new one is ready."""
         self._models.set_refusal(None)
+        self._start(request)
+
+    def _start(self, request: LoadRequest) -> None:
+        model = self._state.model
+        if request.unload_first and model is not None:
+            self._given_up = LoadRequest(
+                model.name if model.bundled else model.source,
+                model.device if len(model.placement) < 2 else "auto",
+                model.dtype,
+                self._models.wanted.allow_pickle,
+            )
         self._models.set_loading(request)
         self._fetching = Task(
             lambda library, task: library.fetch(request.name, request.allow_pickle, task),
@@ -116,6 +129,7 @@ class ModelController(QObject):
 
     def _on_loaded(self, request: LoadRequest, model: ModelInfo) -> None:
         self._replacing = False
+        self._given_up = None
         self._models.set_loading(None)
         self._models.set_wanted(replace(request, name="", unload_first=False))
         self._models.set_memory(None)
@@ -124,12 +138,17 @@ class ModelController(QObject):
 
     def _on_failed(self, request: LoadRequest, error: BaseException) -> None:
         self._fetching = None
+        replacing = self._replacing
         self._replacing = False
         self._models.set_loading(None)
         self._models.set_download(None)
-        if request.unload_first:
+        back, self._given_up = self._given_up, None
+        room = self._room(request, error)
+        if replacing and request.unload_first:
             self.gone.emit()
-        self._models.set_refusal(Refusal(request, errors.describe(error).text, self._room(request, error)))
+        self._models.set_refusal(Refusal(request, errors.describe(error).text, room))
+        if replacing and back is not None:
+            self._start(back)
 
     def _room(self, request: LoadRequest, error: BaseException) -> bool:
         """Whether a model that did not fit would, were the one in force given up."""

@@ -92,8 +92,18 @@ def open_window(app: QApplication, arguments: argparse.Namespace, opening: QWidg
     parts.window.show()
     opening.close()
     parts.state.set_source_text(options.DEFAULT_TEXT if arguments.text is None else arguments.text)
+    # A model that was remembered may be gone, or out of reach: the notice says so over one that is there.
+    parts.state.models.refusal_changed.connect(
+        partial(fall_back, parts.state), Qt.ConnectionType.SingleShotConnection
+    )
     QTimer.singleShot(0, partial(parts.controller.load, arguments.model or settings.model))
     return parts
+
+
+def fall_back(state: AppState) -> None:
+    """Open the program's own model where the first one could not be opened."""
+    if state.model is None and state.models.refusal is not None:
+        state.model_requested.emit(options.DEFAULT_MODEL)
 
 
 def build(

@@ -5,15 +5,18 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PySide6.QtCore import QThread
 from pytestqt.qtbot import QtBot
 
 from explorer.app.controller import Controller, ModelOptions
 from explorer.app.state import AppState
 from explorer.core.model_facts import DownloadProgress, LoadRequest
 from explorer.model import devices
+from explorer.model.tokenizer import TextTokenizer
 from tests.model import checkpoints
 from tests.model.fake_hub import REPO, FakeHub, serve
 
@@ -230,18 +233,48 @@ def test_that_a_model_far_too_large_does_not_promise_room(
     assert not state.models.refusal.room_by_unloading
 
 
-def test_that_giving_a_model_up_for_one_that_fails_leaves_an_empty_window_that_goes_on(
+def test_that_a_model_given_up_for_one_that_fails_comes_back(
     qtbot: QtBot, state: AppState, controller: Controller, tmp_path: Path
 ) -> None:
     begin(qtbot, state, controller)
+    state.models.load_requested.emit(LoadRequest("fr-en", device="cpu", dtype="bfloat16"))
+    settle(qtbot, controller)
+    names: list[str | None] = []
+    state.model_changed.connect(lambda: names.append(state.model.name if state.model else None))
     state.models.load_requested.emit(LoadRequest(str(tmp_path), device="cpu", unload_first=True))
     settle(qtbot, controller)
-    assert state.model is None
-    assert state.run is None
+    assert names == [None, "fr-en"]
     assert state.notice is not None
-    controller.load("fr-en")
-    settle(qtbot, controller)
+    assert "holds no model" in state.notice.text
+    assert state.models.refusal is not None
+    assert state.model is not None
+    assert state.model.dtype == "bfloat16"
     assert state.run is not None
+    assert state.run.source.text == SENTENCE
+
+
+def test_that_the_tokenizer_is_used_by_one_thread_alone(
+    qtbot: QtBot, state: AppState, controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[str] = set()
+    for method in ("encode", "decode", "token", "encode_word"):
+        original = getattr(TextTokenizer, method)
+
+        def noted(*args: Any, original: Any = original) -> Any:
+            threads.add(QThread.currentThread().objectName())
+            return original(*args)
+
+        monkeypatch.setattr(TextTokenizer, method, noted)
+    begin(qtbot, state, controller)
+    state.finish_requested.emit()
+    # Meanwhile another model is looked at, words are looked up, and the text is typed on.
+    state.models.look_requested.emit("en-gpt")
+    state.vectors.arithmetic_requested.emit("king - man + woman")
+    settle(qtbot, controller)
+    state.set_source_text("Merci beaucoup.")
+    state.model_requested.emit("en-mlm")
+    settle(qtbot, controller)
+    assert threads == {"inference"}
 
 
 # -- memory ------------------------------------------------------------------------------------------

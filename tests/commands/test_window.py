@@ -65,3 +65,13 @@ def test_that_the_window_opens_on_the_bundled_model_and_closes_cleanly(tmp_path:
     assert "ready fr-en" in done.stdout
     assert "Traceback" not in done.stderr
     assert Settings.load(settings).model == "fr-en"
+
+
+def test_that_a_remembered_model_that_is_gone_gives_way_to_the_bundled_one(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.json"
+    Settings(model="/gone/for/good").save(settings)
+    done = explorer(
+        "-c", OPEN_AND_CLOSE, QT_QPA_PLATFORM="offscreen", TRANSFORMER_EXPLORER_SETTINGS=str(settings)
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ready fr-en" in done.stdout

@@ -318,9 +318,9 @@ def choose(badge: ModelBadge) -> Callable[[str], None]:
 
 def test_that_the_badge_counts_what_the_run_holds(state: AppState, badge: ModelBadge) -> None:
     support.fill(state)
-    assert badge.text() == "cpu · float32 · 7.6 M · 31 MB resident"
+    assert badge.text() == "cpu · float32 · 7.6 M · 31 MB resident ▾"
     state.models.set_memory(MemoryReading("cpu", 30_560_000, 60_000_000, 10_000_000, 900_000_000, GB))
-    assert badge.text() == "cpu · float32 · 7.6 M · 101 MB resident"
+    assert badge.text() == "cpu · float32 · 7.6 M · 101 MB resident ▾"
     for line in ("key-value cache: 60 MB", "captured queries and keys: 10 MB", "free: 1.0 GB"):
         assert line in badge.toolTip()
     assert "peak of the whole program: 900 MB" in badge.toolTip()

@@ -39,7 +39,7 @@ def test_that_the_window_is_usable_before_the_model_is_there(open_window: Open, 
 
 def test_that_the_badge_says_what_is_resident(open_window: Open) -> None:
     parts = open_window()
-    assert parts.window.top_bar.badge.text() == "cpu · float32 · 7.6 M · 31 MB resident"
+    assert parts.window.top_bar.badge.text() == "cpu · float32 · 7.6 M · 31 MB resident ▾"
     assert parts.window.top_bar.model_chooser.currentText() == "fr-en"
 
 

@@ -58,7 +58,7 @@ class ModelBadge(QPushButton):
 
     def _update_badge(self) -> None:
         model, memory = self._state.model, self._state.models.memory
-        self.setText(badge_text(model, memory))
+        self.setText(f"{badge_text(model, memory)} ▾" if model is not None else badge_text(model))
         self.setToolTip(badge_tip(model, memory))
         self.setEnabled(model is not None)
         palette, space = self._theme.palette, self._theme.space
