@@ -263,19 +263,20 @@ class Controller(QObject):
 
     def go_to(self, node: int, viewed: int) -> None:
         """Show another branch at one of its steps: at once from what is known, then from the worker."""
+        params = self._state.sampling
+        self._move(node, viewed, lambda engine, task: engine.go_to(node, params, None, task))
+
+    def _move(self, node: int, viewed: int | None, work: RunWork) -> bool:
+        """Stand at ``node`` at once, and have the worker follow; says whether there is such a run."""
         run = self._state.run
         if self._loading or run is None or self._begun_text is None or run.run_id != self._run_id:
-            return
+            return False
         self._finishing = False
         known = self._state.generation.outcome_at(node)
         self._state.set_run(run_at(run, node, known.text, known.stop_reason), viewed)
         self._moves += 1
-        params = self._state.sampling
-        self._submit_run(
-            lambda engine, task: engine.go_to(node, params, None, task),
-            label="",
-            done=partial(self._on_moved, self._run_id),
-        )
+        self._submit_run(work, label="", done=partial(self._on_moved, self._run_id))
+        return True
 
     def _on_moved(self, run_id: int, update: RunUpdate) -> None:
         if run_id == self._run_id:
@@ -365,6 +366,11 @@ class Controller(QObject):
         self._go_on()
 
     def _on_reset_requested(self) -> None:
+        state, params = self._state, self._state.sampling
+        if self._begun_text == state.source_text:
+            state.generation.beams_cancelled.emit()
+            if self._move(ROOT, None, lambda engine, task: engine.restart(params, task)):
+                return
         self._abandon_run()
         if not self._begin() and self._state.model is not None:
             self._state.set_run(None)

@@ -218,6 +218,11 @@ class Engine:
         self._current(params, task).go_to(node)
         return self._update(head)
 
+    def restart(self, params: SamplingParams, task: Task) -> RunUpdate:
+        """Stand before the first step again, seeded anew; branches stay, and no model call."""
+        self._current(params, task).restart()
+        return self._update(None)
+
     def beam_search(
         self,
         width: int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -98,6 +98,21 @@ def lay_out(children: Sequence[Sequence[int]]) -> LaneLayout:
         lanes.append(Lane(column, tuple(nodes), parent_row))
         waiting += forks
     return LaneLayout(tuple(lanes))
+
+
+def taken_children(tree: RunTree, results: Iterable[int] = ()) -> list[list[int]]:
+    """Per node, those that follow it, without what beam searches dropped on their way.
+
+    What stays: every step that was taken otherwise, the ``results`` of a search, named nodes, the
+    branch on show, and all that leads there. O(nodes).
+    """
+    stays = [False] * len(tree.nodes)
+    for place in {*results, *tree.names, tree.current}:
+        stays[place] = True
+    for node in reversed(tree.nodes[1:]):
+        if stays[node.id] or node.step is None or not node.step.beam:
+            stays[node.id] = stays[node.parent] = True
+    return [[child for child in row if stays[child]] for row in tree.children]
 
 
 def lane_name(tree: RunTree, lane: Lane) -> str:

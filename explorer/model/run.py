@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from explorer.core.beams import BeamSearch
-from explorer.core.branches import RunTree
+from explorer.core.branches import ROOT, RunTree
 from explorer.core.inside import InsideReading
 from explorer.core.records import RunSnapshot, StepRecord
 from explorer.core.sampling import RankedLogits, SamplingParams
@@ -80,10 +80,7 @@ class Run(ReadableRun):
         self._shown: RunSnapshot | None = None
         self._ids: Any = torch.tensor([source.ids], device=lm.device)  # (1, t)
         self._generator = torch.Generator(device=lm.device)
-        if params.seed is None:
-            self._generator.seed()
-        else:
-            self._generator.manual_seed(params.seed)
+        self._seed()
         self._branches = Branches(self._generator.get_state())
 
     # -- what it has come to ------------------------------------------------------------------
@@ -227,6 +224,22 @@ class Run(ReadableRun):
             if enter:
                 self._enter(enter)
         self._settle()
+
+    def restart(self) -> None:
+        """Stand before the first step again, with the generator seeded anew as the settings say.
+
+        Every branch stays, with its passes: a run that takes the same tokens again costs no model call.
+        Tokens are those of a new run under the same settings.
+        """
+        self._seed()
+        self._branches.places[ROOT].generator_state = self._generator.get_state()
+        self.go_to(ROOT)
+
+    def _seed(self) -> None:
+        if self.params.seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(self.params.seed)
 
     def name_branch(self, node: int, name: str) -> None:
         """Call the branch that begins at ``node`` by a name; an empty one takes it away.

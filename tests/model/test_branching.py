@@ -385,3 +385,32 @@ def test_that_what_a_history_handed_out_never_changes(moves: list[list[int] | in
         handed_out.append((history.view(), expected))
     for view, ids in handed_out:
         assert view.tolist() == ids
+
+
+@pytest.mark.parametrize("name", ["fr-en", "en-gpt", "en-mlm"])
+@pytest.mark.parametrize("params", [SamplingParams(temperature=0), SamplingParams(temperature=1.3, seed=5)])
+def test_that_a_restarted_run_is_a_new_run_that_keeps_its_branches(name: str, params: SamplingParams) -> None:
+    lm = explorer.load(name)
+    text = {"fr-en": "Je ne sais pas.", "en-gpt": "The old man", "en-mlm": "I like [MASK] and [MASK]."}[name]
+    run = lm.generate(text, SamplingParams(temperature=1.5, seed=3))
+    run.finish(max_new_tokens=12)
+    first = tuple(run.token_ids)
+    run.params = params
+    run.restart()
+    assert run.steps == []
+    assert not run.finished
+    run.finish(max_new_tokens=12)
+    fresh = lm.generate(text, params).finish(max_new_tokens=12)
+    assert run.token_ids == fresh.token_ids
+    assert [step.params for step in run.steps] == [params] * len(run.steps)
+    tree = run.tree
+    ids = [tuple(tree.nodes[node].step.token.id for node in tree.path(end)) for end in tree.ends]
+    assert first in ids
+    # The same once more: every pass is there already.
+    calls: list[int] = []
+    hook = lm.model.register_forward_hook(lambda *_: calls.append(1))
+    run.restart()
+    run.finish(max_new_tokens=12)
+    hook.remove()
+    assert run.token_ids == fresh.token_ids
+    assert calls == []

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
 
 from explorer.app.state import AppState
+from explorer.core.beams import BeamSearch, Hypothesis
 from explorer.core.branch_lanes import run_at
 from explorer.core.branches import ROOT, Node, RunTree
 from explorer.core.records import RunSnapshot
@@ -54,7 +55,7 @@ def test_that_each_branch_has_a_row_and_the_shared_stem_is_drawn_once(
     # The fork stands where it was taken: after step 1.
     assert lanes.node_rect(7).left() == lanes.node_rect(3).left()
     assert lanes.node_rect(7).top() > lanes.node_rect(3).bottom()
-    assert panel.facts == "3 branches · 10 steps taken in all"
+    assert panel.facts == "3 branches · 10 steps"
     panel.grab()
 
 
@@ -150,6 +151,25 @@ def test_that_comparing_is_offered_for_another_branch_only(panel: GenerationPane
     assert [wanted.at(i) for i in range(wanted.count())] == [[9, "branch B"]]
     assert panel.view == "compare"
     assert panel.compare.rows.isVisible()
+
+
+def test_that_what_a_beam_search_dropped_does_not_crowd_the_tree(
+    panel: GenerationPanel, state: AppState
+) -> None:
+    run = fill_tree(state)
+    nodes = list(run.tree.nodes)
+    beam = [
+        dataclasses.replace(run.steps[2], beam=True, token=Token(i, f"b{i}", "", None, False))
+        for i in range(4)
+    ]
+    nodes += [Node(11, 2, beam[0]), Node(12, 11, beam[1]), Node(13, 2, beam[2]), Node(14, 2, beam[3])]
+    state.set_run(dataclasses.replace(run, tree=RunTree(tuple(nodes), 6, {13: "kept"})))
+    lanes = panel.tree.lanes.content.layout
+    assert set(lanes.row_of) == {*range(1, 11), 13}
+    assert panel.facts == "4 branches · 11 steps · 3 more that beam search dropped"
+    found = Hypothesis(12, (), "", -1.0, -0.5, finished=True)
+    state.generation.set_beams(BeamSearch(2, 2, 1.0, (), (found,)))
+    assert set(panel.tree.lanes.content.layout.row_of) == {*range(1, 14)}
 
 
 def test_that_pieces_of_any_script_are_painted(panel: GenerationPanel, state: AppState) -> None:

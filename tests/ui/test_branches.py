@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
 
 from explorer.commands.window import Parts
+from explorer.core.sampling import SamplingParams
 from explorer.core.selection import TokenRef
 from explorer.panels.generation_panel import GenerationPanel
 from tests.ui.conftest import settle
@@ -138,3 +139,28 @@ def test_that_a_branch_keeps_its_name_through_steps_and_moves(open_window: Open,
     click_node(qtbot, parts, 6)
     settle(qtbot, parts)
     assert [label.name for label in generation(parts).tree.lanes.content.labels] == ["A", "what if"]
+
+
+def test_that_reset_keeps_the_branches_and_a_replay_under_other_settings_is_one_more(
+    open_window: Open, qtbot: QtBot
+) -> None:
+    parts = open_window()
+    state = parts.state
+    run_to_the_end(qtbot, parts)
+    assert state.run is not None
+    first, run_id = state.run, state.run.run_id
+    qtbot.mouseClick(parts.window.top_bar.reset_button, Qt.MouseButton.LeftButton)
+    assert state.run.steps == ()  # at once, before the worker has followed
+    settle(qtbot, parts)
+    assert (state.run.steps, state.run.run_id, state.run.text) == ((), run_id, "")
+    assert not parts.window.top_bar.reset_button.isEnabled()
+    state.set_sampling(SamplingParams(temperature=1.5, seed=4))
+    run_to_the_end(qtbot, parts)
+    assert state.run.token_ids != first.token_ids
+    assert {step.params for step in state.run.steps} == {SamplingParams(temperature=1.5, seed=4)}
+    open_view(qtbot, parts, "tree")
+    assert len(generation(parts).tree.lanes.content.layout.lanes) == 2
+    click_node(qtbot, parts, 6)
+    assert state.run.token_ids == first.token_ids
+    settle(qtbot, parts)
+    assert state.run.text == first.text

@@ -56,7 +56,7 @@ class TopBar(QWidget):
         self.run_button = self._button("run", "Run", "Step to the end (Enter in the text field)", None)
         self.run_button.clicked.connect(self._on_run_clicked)
         self.reset_button = self._button(
-            "reset", "Reset", "Go back before the first step (Ctrl+R)", state.reset_requested
+            "reset", "Reset", "Go back before the first step; branches stay (Ctrl+R)", state.reset_requested
         )
         self.position = QLabel(self)
         self.position.setObjectName("position")

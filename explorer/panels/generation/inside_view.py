@@ -247,8 +247,15 @@ class InsideCanvas(QAbstractScrollArea):
         if row.added is not None:
             self._paint_bar(painter, cells[2], row.added, color)
         self._paint_bar(painter, cells[3], row.stream, "before")
-        text = "  ".join(f"{index}: {_signed(value)}" for index, value in row.neurons)
-        self._write(painter, cells[4], text, self._number, "muted")
+        self._write(painter, cells[4], self._fitting(row.neurons, cells[4].width()), self._number, "muted")
+
+    def _fitting(self, neurons: Sequence[tuple[int, float]], room: int) -> str:
+        """As many neurons as there is room for whole; the tooltip has all."""
+        texts = [f"{index}: {_signed(value)}" for index, value in neurons]
+        measure = QFontMetrics(self._number).horizontalAdvance
+        while texts and measure("  ".join(texts)) > room:
+            texts.pop()
+        return "  ".join(texts)
 
     def _paint_bar(self, painter: QPainter, rect: QRect, value: float, color: str) -> None:
         number = QFontMetrics(self._number).horizontalAdvance("00.00") + self.theme.space(1.2)

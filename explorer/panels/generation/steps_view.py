@@ -71,6 +71,10 @@ class StepsView(QWidget):
         self.strip.show_run(run)
         self.timeline.show_run(run)
         self._update_room()
+        viewed = self.state.viewed_step
+        if run is not None and viewed is not None and viewed < len(run.steps) - 1:
+            # Another branch may be longer: what is looked at stays in sight all the same.
+            self.strip.ensure_visible(viewed)
 
     def _update_emphasis(self) -> None:
         self.strip.repaint_cards()

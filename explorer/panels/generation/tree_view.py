@@ -9,7 +9,7 @@ from PySide6.QtGui import QGuiApplication, QKeyEvent, QShowEvent
 from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
 
 from explorer.app.state import AppState
-from explorer.core.branch_lanes import LaneLayout, lane_name, lay_out, log_probabilities
+from explorer.core.branch_lanes import LaneLayout, lane_name, lay_out, log_probabilities, taken_children
 from explorer.core.branches import RunTree
 from explorer.panels.generation.lane_view import EMPTY, LaneContent, LaneLabel, LaneView
 from explorer.panels.widgets.piece_text import probability_text, shorten, visible_text
@@ -64,6 +64,7 @@ class TreeView(QWidget):
         self._name_field.editingFinished.connect(self._on_named)
         state.run_changed.connect(self._update_run)
         state.viewed_step_changed.connect(self._update_place)
+        state.generation.beams_changed.connect(self._on_beams_changed)
         for changed in (state.sampling_changed, state.stale_changed, state.hover_changed):
             changed.connect(self.lanes.viewport().update)
 
@@ -84,11 +85,24 @@ class TreeView(QWidget):
             if tree is None:
                 self.lanes.show_content(EMPTY)
             else:
-                layout = lay_out(tree.children)
+                layout = lay_out(taken_children(tree, self._results()))
                 self.lanes.show_content(
                     LaneContent(tree, layout, self._labels(tree, layout), "steps · Σ ln p")
                 )
         self._update_place()
+
+    def _results(self) -> tuple[int, ...]:
+        """Where the last beam search's hypotheses end in the tree on show."""
+        run, beams = self.state.run, self.state.generation.beams
+        if run is None or beams is None or beams.run_id != run.run_id:
+            return ()
+        ends = (hypothesis.node for hypothesis in beams.hypotheses)
+        return tuple(node for node in ends if node < len(run.tree.nodes))
+
+    def _on_beams_changed(self) -> None:
+        self._tree = None  # laid out anew, with its hypotheses
+        if self.isVisible():
+            self._lay_out()
 
     def _labels(self, tree: RunTree, layout: LaneLayout) -> tuple[LaneLabel, ...]:
         labels = []
@@ -120,8 +134,11 @@ class TreeView(QWidget):
         run = self.state.run
         if run is None:
             return ""
-        branches, steps = len(run.tree.ends), len(run.tree.nodes) - 1
-        return f"{branches:,} branch{'es' * (branches != 1)} · {steps:,} steps taken in all"
+        lanes, steps = self.lanes.content.layout.lanes, len(run.tree.nodes) - 1
+        shown = sum(len(lane.nodes) for lane in lanes)
+        facts = f"{len(lanes):,} branch{'es' * (len(lanes) != 1)} · {shown:,} steps"
+        dropped = steps - shown if run.tree is self._tree else 0
+        return facts + (f" · {dropped:,} more that beam search dropped" if dropped else "")
 
     # -- the line below -------------------------------------------------------------------------
 
