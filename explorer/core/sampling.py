@@ -206,12 +206,10 @@ class Distribution:
         """How many tokens can still be chosen."""
         return self.end_rank - self.first_rank
 
-    @cached_property
+    @property
     def rank_probabilities(self) -> FloatArray:
-        """(kept_count,) float32; probabilities of the ranks that stay, summing to 1. O(kept_count)."""
-        if not self.first_rank:
-            return self._tempered.probabilities(self.end_rank)
-        return self._tempered.exponentials(self.end_rank)[self.first_rank :] / self._kept_sum
+        """(kept_count,) float32; probabilities of the ranks that stay, summing to 1. O(end_rank) once."""
+        return self._tempered.probabilities(self.end_rank, self.first_rank)
 
     @cached_property
     def mass_cut(self) -> float:

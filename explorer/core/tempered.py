@@ -51,7 +51,7 @@ class TemperedLogits:
 
     # What has not been asked for yet. Here, because one of these is made at every move of a slider.
     _exponentials: FloatArray = _NOTHING
-    _tails: tuple[int, npt.NDArray[np.float64], FloatArray] | None = None
+    _tails: tuple[int, npt.NDArray[np.float64]] | None = None
     _block_sums: tuple[int, npt.NDArray[np.float64]] | None = None
     _surprises: tuple[int, FloatArray, npt.NDArray[np.float64]] | None = None
 
@@ -66,7 +66,7 @@ class TemperedLogits:
         lowest = self._tempered(lowest)
         self.end = descending.size if lowest > -_OVERFLOW else self._find_end()
         self._plain = self._divisor is not None and lowest > -_CALM and best < _CALM * temperature
-        self._normalised: dict[int, FloatArray] = {}
+        self._normalised: dict[tuple[int, int], FloatArray] = {}
         self._sums: dict[tuple[int, int], float] = {}
 
     # -- by rank ------------------------------------------------------------------------------------
@@ -116,16 +116,18 @@ class TemperedLogits:
         """Sum of all exponentials. O(V) once."""
         return self.sum(0, self.end)
 
-    def probabilities(self, end: int) -> FloatArray:
-        """(end,) float32; the first ranks made to sum to 1; not to be written to. O(end) once."""
-        found = self._normalised.get(end)
+    def probabilities(self, end: int, first: int = 0) -> FloatArray:
+        """(end - first,) float32; these ranks made to sum to 1; not to be written to. O(end) once."""
+        found = self._normalised.get((first, end))
         if found is None:
             if len(self._normalised) >= _KEPT_ENDS:
                 self._normalised.clear()
-            exponentials = self.exponentials(end)
-            total = self._sums.get((0, end)) or self._add_up(exponentials, 0, end)
+            kept = self.exponentials(end)
+            if first:
+                kept = kept[first:]
+            total = self._sums.get((first, end)) or self._add_up(kept, first, end)
             # A Python number does not widen the array: it is divided by in float32.
-            found = self._normalised[end] = exponentials / total
+            found = self._normalised[first, end] = kept / total
             found.setflags(write=False)
         return found
 
@@ -178,11 +180,14 @@ class TemperedLogits:
         # TopPLogitsWarper sums from the least likely up and drops while the sum is <= 1 - p, in float32.
         limit = np.float32(1.0 - top_p)
         if end < _BLOCK:
-            sums, shares = self._sums_of_tails(end)
-            dropped = min(end - 1, int(shares.searchsorted(limit, side="right")))
+            sums = self._sums_of_tails(end)
+            total = float(sums[-1])
+            # All that rounds to the limit or less: the sums themselves need not be rounded.
+            most = (float(limit) + math.ldexp(1.0, math.frexp(limit)[1] - 25)) * total
+            dropped = min(end - 1, int(sums.searchsorted(most, side="right")))
             if dropped:
                 # What stays is known by that: it need not be added up again.
-                self._sums[0, end - dropped] = float(sums[-1] - sums[dropped - 1])
+                self._sums[0, end - dropped] = total - float(sums[dropped - 1])
             return end - dropped
         # Whole blocks first: a running sum over every token costs ten times as much as sums of blocks.
         blocks = self._sums_of_blocks(end)
@@ -223,12 +228,11 @@ class TemperedLogits:
         # Rounding may leave the whole a little short of 1.
         return span(min(found, key=lambda rank: abs(away[rank]))) if found else (0, end)
 
-    def _sums_of_tails(self, end: int) -> tuple[npt.NDArray[np.float64], FloatArray]:
-        """(end,) sums of the last exponentials, from one of them to all, and their shares of the whole."""
+    def _sums_of_tails(self, end: int) -> npt.NDArray[np.float64]:
+        """(end,) sums of the last exponentials, from one of them to all."""
         if self._tails is None or self._tails[0] != end:
-            sums = self.exponentials(end)[::-1].cumsum(dtype=np.float64)
-            self._tails = (end, sums, (sums / sums[-1]).astype(np.float32))
-        return self._tails[1:]
+            self._tails = (end, self.exponentials(end)[::-1].cumsum(dtype=np.float64))
+        return self._tails[1]
 
     def _sums_of_blocks(self, end: int) -> npt.NDArray[np.float64]:
         if self._block_sums is None or self._block_sums[0] != end:
