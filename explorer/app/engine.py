@@ -306,7 +306,14 @@ class Engine:
             return None
         queries, keys = self._run.snapshot().attention_axes(head.kind)
         row, column = cell
-        return self._run.inspect(head, row, column) if row < len(queries) and column < len(keys) else None
+        if not (row < len(queries) and column < len(keys)):
+            return None
+        from explorer.model.errors import UnknownWeightError
+
+        try:
+            return self._run.inspect(head, row, column)
+        except UnknownWeightError:
+            return None
 
     def overview(self, kind: AttentionKind, pooling: Pooling) -> AttentionOverview | None:
         """All heads of one kind; what follows a step is pooled likewise from here on."""

@@ -16,6 +16,7 @@ from transformers.integrations.sdpa_attention import repeat_kv
 
 from explorer.core.records import CellReading
 from explorer.core.selection import AttentionKind, HeadRef, Pooling
+from explorer.model.errors import UnknownWeightError
 
 OVERVIEW_CELLS = 64
 
@@ -353,6 +354,11 @@ class AttentionNotes:
         keys = noted.keys.joined()[group, :key_count].float()  # (k, d)
         values = noted.values if cached_values is None else cached_values
         assert values is not None
+        if values.shape[0] != noted.keys.joined().shape[0]:
+            raise UnknownWeightError(
+                "This architecture's cache holds something else than a value vector per head: "
+                "its weights can be read, but not what they mix."
+            )
         values = values[group, :key_count].float()
         scores = self._scores(noted, slice(head.head, head.head + 1), row + 1)[0, row, :key_count]
         weights = torch.softmax(scores, dim=-1)

@@ -37,6 +37,10 @@ class TextError(ValueError):
     """A text that the model cannot run on; the message says why."""
 
 
+class UnknownWeightError(ValueError):
+    """A weight that can be read, but not how it came about; the message says why."""
+
+
 class RunFinishedError(RuntimeError):
     """A step was asked of a run that has ended; the message says why it ended."""
 

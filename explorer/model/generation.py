@@ -32,6 +32,7 @@ from explorer.core.tokens import TokenizedText
 from explorer.model import kv_cache
 from explorer.model.beam_search import WIDTHS, Prepared, Report, Search
 from explorer.model.branching import IdHistory, Reading, Stash
+from explorer.model.errors import ModelError
 from explorer.model.inside import StepInputs
 from explorer.model.run import Run
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 # Where neither the caller nor the checkpoint sets a limit; transformers would stop after 20.
 DEFAULT_MAX_NEW_TOKENS = 128
+# What transformers' configs call layers that look back through a state of fixed size.
+RUNNING_STATES = frozenset({"conv", "linear_attention", "mamba"})
 
 
 class DecodingRun(Run):
@@ -52,6 +55,7 @@ class DecodingRun(Run):
         params: SamplingParams,
         max_new_tokens: int | None = None,
     ) -> None:
+        _check_cache(lm)
         super().__init__(lm, source, params)
         self._max_new_tokens = max_new_tokens if max_new_tokens is not None else self._own_limit()
         # Keyword arguments that get longer with every pass, such as the attention mask.
@@ -381,3 +385,13 @@ class DecodingRun(Run):
             cache = cache.cross_attention_cache if head.kind == "cross" else cache.self_attention_cache
         values: torch.Tensor = cache.layers[head.layer].values[0]
         return values
+
+
+def _check_cache(lm: LanguageModel) -> None:
+    """Refuse a model whose past is not one row of keys and values per token, to be cut off one by one."""
+    kinds = getattr(lm.config.get_text_config(), "layer_types", None) or ()
+    if getattr(lm.model, "_is_stateful", False) or set(kinds) & RUNNING_STATES:
+        raise ModelError(
+            f"{lm.name} keeps a running state in place of keys and values, which no step can be taken back "
+            "from: its tokens and vectors can be looked at, but it cannot be run here."
+        )

@@ -8,20 +8,20 @@ add up is left out and said.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
-from explorer.core.inside import InsideReading, LogitLens, Sublayer, SublayerKind
+from explorer.core.inside import InsideReading, Sublayer, SublayerKind
 from explorer.core.selection import AttentionKind
 from explorer.model.attention_notes import Slot
+from explorer.model.logit_lens import Handover, read_lens
 from explorer.model.token_path import embedding_scale
 
 if TYPE_CHECKING:
@@ -30,12 +30,8 @@ if TYPE_CHECKING:
 
 NEURONS = 8
 _CROSS = re.compile("encoder_attn|encdecattention|crossattention|cross_attn")
-# Logits of so many entries are held at a time, whatever the number of steps: 128 MB.
-MOST_ENTRIES = 1 << 25
 # A sum that the model adds up in another order may differ by so many units of its number format.
 ULPS = 4
-# A product of the same numbers in another order may differ by more.
-HEAD_ULPS = 64
 
 
 def read_inside(run: Run, run_id: int = 0, top: int = 5) -> InsideReading:
@@ -75,9 +71,8 @@ def read_inside(run: Run, run_id: int = 0, top: int = 5) -> InsideReading:
             own = outputs.logits[given.rows, given.positions]  # (S, V)
             del outputs
             chosen = torch.tensor(run.token_ids, device=own.device)
-            if _head_is_own(lm, watch, given.inputs, own):
-                lens = _lens(lm, watch, given.inputs, own, chosen, top)
-            else:
+            lens = read_lens(lm, watch.handovers(), watch.streams, own, chosen, given.inputs, top)
+            if lens is None:
                 notes = (*notes, "The output head could not be applied on its own: there is no logit lens.")
     return InsideReading(
         run_id,
@@ -137,23 +132,22 @@ class _Watch:
         What could be told of the layers' parts.
     final_norm : torch.nn.Module or None
         The norm that the last layer's output goes through.
-    output : ModelOutput
-        What the stack handed over to the head.
     """
 
     def __init__(self, lm: LanguageModel, given: StepInputs) -> None:
         self._lm, self._rows, self._positions = lm, given.rows, given.positions
         ids = given.inputs["decoder_input_ids" if lm.family == "encoder-decoder" else "input_ids"]
         self._shape = ids.shape  # (batch, t)
-        self.stack = _stack(lm)
-        self.layers = _layers(lm, self.stack)
+        self.layers, self._stacks = _layers(lm)
+        self._outputs: dict[torch.nn.Module, Any] = {}
         self.streams: list[torch.Tensor] = []
         self.sublayers: list[Sublayer] = []
         self.final_norm: torch.nn.Module | None = None
-        self.output: Any = None
         self._events: list[_Event] = []
+        self._blocks: list[tuple[int, torch.Tensor]] = []  # (events before its end, what left it)
         self._layer: int | None = None
         self._untold: list[int] = []
+        self._factor = float(getattr(lm.config, "residual_multiplier", None) or 1.0)
         self._parallel = self._normed_stream = self._normed_parts = self._through_norms = False
 
     # Called for every attention of the pass, in place of a run's notes.
@@ -174,15 +168,16 @@ class _Watch:
         for layer in self.layers:
             handles.append(layer.register_forward_pre_hook(self._on_entered, with_kwargs=True))
             handles.append(layer.register_forward_hook(self._on_left))
-        for module in self.stack.modules():
+            handles += [block.register_forward_hook(self._on_block) for block in _blocks(layer)]
+        for module in self._stacks[0].modules():
             if _what(module) is not None:
                 handles.append(module.register_forward_hook(self._on_called))
         if self._lm.info.weights_only:
             # Such a model's attention does not pass through the function that calls `note`.
-            for module, kind in _attention_modules(self.stack):
+            for module, kind in _attention_modules(self._stacks[0]):
                 ended = partial(lambda kind, *_: self._on_attention(kind), kind)
                 handles.append(module.register_forward_hook(ended))
-        handles.append(self.stack.register_forward_hook(self._on_ended))
+        handles += [stack.register_forward_hook(self._on_ended) for stack in self._stacks]
         self._lm.recorder.notes = self
         try:
             yield
@@ -195,9 +190,15 @@ class _Watch:
         """(S, n) copy of what belongs to the steps; None where it is not the stack's sequence."""
         if isinstance(tensor, tuple):
             tensor = tensor[0]
-        if not isinstance(tensor, torch.Tensor) or tensor.dim() != 3 or tensor.shape[:2] != self._shape:
+        if not isinstance(tensor, torch.Tensor) or tensor.dim() not in (2, 3):
             return None
-        return tensor[self._rows, self._positions]
+        if tensor.dim() == 2 and len(tensor) == self._shape.numel():
+            tensor = tensor.view(*self._shape, -1)  # some families lay all rows after each other (OPT)
+        if tensor.shape[:2] != self._shape:
+            return None
+        rows, positions = self._rows.to(tensor.device), self._positions.to(tensor.device)
+        at_steps: torch.Tensor = tensor[rows, positions].to(self._rows.device)
+        return at_steps
 
     def _stream(self, tensor: Any) -> torch.Tensor:
         stream = self._at_steps(tensor)
@@ -213,16 +214,28 @@ class _Watch:
         if not self.streams:
             self.streams.append(stream)
         self._layer = len(self.streams) - 1
-        self._events = []
+        self._events, self._blocks = [], []
 
     def _on_left(self, _: Any, __: Any, output: Any) -> None:
         stream = self._stream(output)
         self._tell_parts(self.streams[-1], stream)
         self.streams.append(stream)
-        self._layer, self._events = None, []
+        self._layer = None
 
-    def _on_ended(self, _: Any, __: Any, output: Any) -> None:
-        self.output = output
+    def _on_ended(self, stack: torch.nn.Module, _: Any, output: Any) -> None:
+        self._outputs[stack] = output
+
+    def handovers(self) -> list[Handover]:
+        """Where the head may take its vectors from."""
+        return [
+            Handover(stack, output, self.final_norm if self.final_norm in set(stack.modules()) else None)
+            for stack, output in self._outputs.items()
+        ]
+
+    def _on_block(self, _: Any, __: Any, output: Any) -> None:
+        left = self._at_steps(output)
+        if left is not None:
+            self._blocks.append((len(self._events), left))
 
     def _on_called(self, module: torch.nn.Module, args: tuple[Any, ...], output: Any) -> None:
         what = _what(module)
@@ -240,9 +253,7 @@ class _Watch:
 
     def _tell_parts(self, before: torch.Tensor, after: torch.Tensor) -> None:
         layer = len(self.streams) - 1
-        for events in self._orders():
-            self._events = events
-            parts = self._parts(before.shape[1])
+        for parts in self._ways(before.shape[1]):
             streams = self._summed(before, after, parts) or self._normed(before, after, parts)
             if streams is not None:
                 break
@@ -268,19 +279,30 @@ class _Watch:
                 )
             )
 
+    def _ways(self, width: int) -> Iterator[list[_Part]]:
+        """What the layer's parts may be, likeliest first."""
+        for events in self._orders():
+            self._events = events
+            yield self._parts(width)
+            yield self._parts(width, whole_blocks=True)
+
     def _orders(self) -> Iterator[list[_Event]]:
         """The layer's events with each attention right before the matrix that ends it, as far as is known."""
-        yield self._events
+        events = self._events
+        yield events
         if self._lm.info.weights_only:
             moved: list[_Event] = []
-            for event in self._events:
+            for event in events:
                 matrices = [i for i, one in enumerate(moved) if one.what == "matrix"]
                 place = matrices[-1] if event.what == "attention" and matrices else len(moved)
                 moved.insert(place, event)
             yield moved
 
-    def _parts(self, width: int) -> list[_Part]:
-        """The layer's parts: an attention's ends with the matrix after it, a feed-forward's with its last."""
+    def _parts(self, width: int, *, whole_blocks: bool = False) -> list[_Part]:
+        """The layer's parts: an attention's ends with the matrix after it, a feed-forward's with its last.
+
+        With ``whole_blocks``, the feed-forward is the layer's last module, whatever is inside (experts).
+        """
         events = self._events
         self._through_norms = False
         parts: list[_Part] = []
@@ -291,25 +313,39 @@ class _Watch:
             end = next((i for i in range(index, len(events)) if events[i].what == "matrix"), None)
             if end is None:
                 return []
-            parts.append(self._part(event.kind, end, width))
+            parts.append(self._part(event.kind, end))
             start = parts[-1].end
         matrices = [i for i in range(start, len(events)) if events[i].what == "matrix"]
-        if len(matrices) >= 2:
-            parts.append(self._part("feed-forward", matrices[-1], width))
+        blocks = [block for block in self._blocks if block[0] > start]
+        if whole_blocks and blocks:
+            end, added = blocks[-1]
+            parts.append(self._scaled(self._through_norm(_Part("feed-forward", added, end))))
+        elif len(matrices) >= 2 and not whole_blocks:
+            parts.append(self._part("feed-forward", matrices[-1]))
         return [part for part in parts if part.added.shape[1] == width]
 
-    def _part(self, kind: SublayerKind, last: int, width: int) -> _Part:
-        """The part whose last matrix is event ``last``, with the norm that what it adds goes through."""
+    def _part(self, kind: SublayerKind, last: int) -> _Part:
+        """The part whose last matrix is event ``last``."""
         event = self._events[last]
         assert event.left is not None
-        added, end = event.left, last + 1
-        if end < len(self._events):
-            norm = self._events[end]
-            if norm.what == "norm" and norm.entered is not None and torch.equal(norm.entered, added):
-                assert norm.left is not None
-                added, end = norm.left, end + 1
-                self._through_norms = True
-        return _Part(kind, added, end, event.entered if kind == "feed-forward" else None)
+        activations = event.entered if kind == "feed-forward" else None
+        return self._scaled(self._through_norm(_Part(kind, event.left, last + 1, activations)))
+
+    def _scaled(self, part: _Part) -> _Part:
+        """The same with what it adds multiplied as its family does (Granite)."""
+        if self._factor == 1.0:
+            return part
+        return replace(part, added=part.added * self._factor)
+
+    def _through_norm(self, part: _Part) -> _Part:
+        """The same with the norm of its own that what it adds goes through, where there is one."""
+        norm = self._events[part.end] if part.end < len(self._events) else None
+        if norm is None or norm.what != "norm" or norm.entered is None or norm.left is None:
+            return part
+        if not torch.equal(norm.entered, part.added):
+            return part
+        self._through_norms = True
+        return _Part(part.kind, norm.left, part.end + 1, part.activations)
 
     def _summed(
         self, before: torch.Tensor, after: torch.Tensor, parts: list[_Part]
@@ -364,8 +400,12 @@ class _Watch:
             yield "This family normalises the stream after every part: its length is that after the norm."
         if self._normed_parts:
             yield "What a part adds goes through a norm of its own first, and is measured after it."
+        if self._factor != 1.0:
+            yield f"What a part adds is multiplied by {self._factor:g} first, and is measured after it."
         if self._parallel:
             yield "Attention and feed-forward of a layer read the same input, and both are added to it."
+        if any(one.kind == "feed-forward" and one.neurons is None for one in self.sublayers):
+            yield "Of a feed-forward network made of experts only what it adds is told, not its neurons."
         if self._untold:
             places = ", ".join(map(str, self._untold))
             yield (
@@ -374,102 +414,18 @@ class _Watch:
             )
 
 
-# -- the logit lens ---------------------------------------------------------------------------------
-
-
-def _head_is_own(lm: LanguageModel, watch: _Watch, inputs: dict[str, Any], own: torch.Tensor) -> bool:
-    """Whether the head, given what left the last layer, gives what the model itself gave: (S, V) logits."""
-    hidden = watch.streams[-1][:1][None]
-    if watch.final_norm is not None:
-        hidden = watch.final_norm(hidden)
-    try:
-        logits = _head(lm, watch, inputs, hidden)
-    except (AttributeError, TypeError, KeyError, IndexError):
-        return False  # its code asks the stack for more than hidden states
-    if logits.shape != own[:1].shape:
-        return False
-    apart = float((logits.float() - own[:1].float()).abs().max())
-    return apart <= HEAD_ULPS * torch.finfo(lm.dtype).eps * float(own[:1].abs().max())
-
-
-def _lens(
-    lm: LanguageModel,
-    watch: _Watch,
-    inputs: dict[str, Any],
-    own: torch.Tensor,
-    chosen: torch.Tensor,
-    top: int,
-) -> LogitLens:
-    """The model's own head after every layer, one layer and so many steps at a time."""
-    rows: list[list[torch.Tensor]] = []
-    steps, vocabulary = own.shape
-    block = max(1, MOST_ENTRIES // vocabulary)
-    for stream in watch.streams[:-1]:
-        blocks = []
-        for first in range(0, steps, block):
-            part = slice(first, first + block)
-            hidden = stream[part][None]  # (1, s, D)
-            if watch.final_norm is not None:
-                hidden = watch.final_norm(hidden)
-            blocks.append(_summary(_head(lm, watch, inputs, hidden), chosen[part], top))
-        rows.append([torch.cat(column) for column in zip(*blocks, strict=True)])
-    blocks = [_summary(own[i : i + block], chosen[i : i + block], top) for i in range(0, steps, block)]
-    rows.append([torch.cat(column) for column in zip(*blocks, strict=True)])
-    stacked = [_on_host(torch.stack(column, dim=1)) for column in zip(*rows, strict=True)]
-    labels = ("input", *(f"layer {index}" for index in range(len(watch.layers))))
-    return LogitLens(labels, *stacked)
-
-
-def _head(lm: LanguageModel, watch: _Watch, inputs: dict[str, Any], hidden: torch.Tensor) -> torch.Tensor:
-    """What the model makes of hidden states (1, s, D) after its last layer: (s, V) logits.
-
-    Its own code does it, scaling, biases, transforms and caps included: for this one call its stack of
-    layers hands over ``hidden`` and computes nothing.
-    """
-    given = {name: value for name, value in inputs.items() if name == "encoder_outputs"}
-    ids = torch.zeros(hidden.shape[:2], dtype=torch.long, device=hidden.device)
-    given["decoder_input_ids" if lm.family == "encoder-decoder" else "input_ids"] = ids
-    output = copy.copy(watch.output)
-    output["last_hidden_state"] = hidden
-    # An instance attribute shadows the class's method until it is deleted again.
-    watch.stack.forward = lambda *_, **__: output
-    try:
-        logits: torch.Tensor = lm.model(**given, return_dict=True).logits[0]
-    finally:
-        del watch.stack.forward
-    return logits
-
-
-def _summary(logits: torch.Tensor, chosen: torch.Tensor, top: int) -> tuple[torch.Tensor, ...]:
-    """(ids, probabilities) of the top, (rank, probability) of the chosen, entropy: of logits (s, V)."""
-    logits = logits.float()
-    log_probs = torch.log_softmax(logits, dim=-1)
-    best = log_probs.topk(min(top, log_probs.shape[1]), dim=-1)
-    of_chosen = logits.gather(1, chosen[:, None])
-    above = (logits > of_chosen).sum(dim=1)
-    # Of equal logits the higher ID ranks first, as in `explorer.core.sampling.RankedLogits`.
-    later = torch.arange(logits.shape[1], device=logits.device) > chosen[:, None]
-    ranks = above + ((logits == of_chosen) & later).sum(dim=1)
-    entropy = torch.special.entr(log_probs.exp()).sum(dim=1) / np.log(2)
-    chosen_probabilities = log_probs.gather(1, chosen[:, None])[:, 0].exp()
-    return best.indices, best.values.exp(), ranks, chosen_probabilities, entropy
-
-
 # -- finding things -----------------------------------------------------------------------------------
 
 
-def _stack(lm: LanguageModel) -> Any:
-    """The stack of layers whose output the head reads."""
-    return lm.model.get_decoder() if lm.family == "encoder-decoder" else lm.model.base_model
-
-
-def _layers(lm: LanguageModel, stack: torch.nn.Module) -> list[torch.nn.Module]:
-    """Its layers: the outermost list of so many modules."""
+def _layers(lm: LanguageModel) -> tuple[list[torch.nn.Module], list[Any]]:
+    """The layers that the head reads the last of, and the modules around them, outermost first."""
+    outer = lm.model.get_decoder() if lm.family == "encoder-decoder" else lm.model.base_model
     kind: AttentionKind = "encoder" if lm.family == "encoder-only" else "decoder"
     count = lm.info.layers[kind]
-    for module in stack.modules():
-        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
-            return list(module)
+    for module in outer.modules():
+        for child in module.children():
+            if isinstance(child, torch.nn.ModuleList) and len(child) == count:
+                return list(child), [outer] if module is outer else [outer, module]
     raise ValueError(f"The {count} layers of {lm.name} could not be found.")
 
 
@@ -479,6 +435,15 @@ def _attention_modules(stack: torch.nn.Module) -> Iterator[tuple[torch.nn.Module
         called = [one for one in module.modules() if "attention" in type(one).__name__.lower()]
         if called == [module]:
             yield module, "cross-attention" if _CROSS.search(name.lower()) else "self-attention"
+
+
+def _blocks(layer: torch.nn.Module) -> list[torch.nn.Module]:
+    """The modules that a layer is made of, but for single matrices and norms."""
+    return [
+        module
+        for module in layer.children()
+        if _what(module) is None and next(module.parameters(), None) is not None
+    ]
 
 
 def _what(module: torch.nn.Module) -> Literal["matrix", "norm"] | None:

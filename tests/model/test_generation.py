@@ -13,9 +13,9 @@ import transformers
 
 import explorer
 from explorer.core.sampling import SamplingParams
-from explorer.model.errors import RunFinishedError, TextError
+from explorer.model.errors import ModelError, RunFinishedError, TextError
 from explorer.model.language_model import LanguageModel
-from tests.model.checkpoints import DECODER_ONLY, ENCODER_DECODERS, TEXT
+from tests.model.checkpoints import DECODER_ONLY, ENCODER_DECODERS, TEXT, save
 
 GREEDY = SamplingParams(temperature=0)
 SENTENCE = "J'aime l'apprentissage automatique."
@@ -216,6 +216,14 @@ def test_that_a_forced_token_outside_the_vocabulary_is_refused(fr_en: LanguageMo
     with pytest.raises(ValueError, match="0 to 7999"):
         run.step(force=token_id)
     assert run.finish().text == "I love machine learning."
+
+
+def test_that_a_model_with_a_running_state_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    config = transformers.MambaConfig(vocab_size=96, hidden_size=32, num_hidden_layers=2, state_size=8)
+    save(lambda: transformers.MambaForCausalLM(config), tmp_path, eos=False)
+    lm = explorer.load(str(tmp_path), device="cpu")
+    with pytest.raises(ModelError, match="keeps a running state in place of keys and values"):
+        lm.generate(TEXT)
 
 
 def test_that_the_context_is_never_overrun(checkpoint: Callable[[str], Path]) -> None:

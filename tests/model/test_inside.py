@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
 import explorer
 from explorer.core.inside import InsideReading
 from explorer.core.sampling import SamplingParams
 from explorer.model.language_model import LanguageModel
 from explorer.model.run import Run
-from tests.model.checkpoints import DECODER_ONLY, ENCODER_DECODERS, ENCODER_ONLY, TEXT
+from tests.model.checkpoints import DECODER_ONLY, ENCODER_DECODERS, ENCODER_ONLY, TEXT, save
 from tests.model.test_generation import GREEDY, SENTENCE, reference
 
 FAMILIES = [*ENCODER_DECODERS, *DECODER_ONLY, *(name for name in ENCODER_ONLY if "head" not in name)]
@@ -98,8 +99,6 @@ def final_norm_by_hand(model: Any) -> Any:
 
 
 def plain(checkpoint: Callable[[str], Path], name: str) -> Any:
-    import transformers
-
     if name in ENCODER_ONLY:
         return transformers.AutoModelForMaskedLM.from_pretrained(checkpoint(name)).eval()
     family = "encoder-decoder" if name in ENCODER_DECODERS else "decoder-only"
@@ -339,15 +338,47 @@ def test_that_parts_add_up_in_half_precision(
     assert reading.lens is not None
 
 
-def test_that_a_mixture_of_experts_leaves_its_parts_out_and_keeps_the_lens(
+def test_that_a_mixture_of_experts_tells_what_it_adds_and_not_its_neurons(
     checkpoint: Callable[[str], Path],
 ) -> None:
-    run = a_run(explorer.load(str(checkpoint("gpt-oss, sinks")), device="cpu"))
+    lm = explorer.load(str(checkpoint("gpt-oss, sinks")), device="cpu")
+    run = a_run(lm)
     reading = run.inside()
-    assert reading.sublayers == ()
-    assert any("could not be told" in note for note in reading.notes)
+    states, _ = hidden_states(lm.model, run)
+    feed_forward = reading.sublayers[1]
+    assert (feed_forward.kind, feed_forward.neurons) == ("feed-forward", None)
+    np.testing.assert_allclose(feed_forward.stream_norms, states[1].norm(dim=-1), rtol=1e-4)
+    assert any("made of experts" in note for note in reading.notes)
     assert reading.lens is not None
     assert tuple(reading.lens.top_ids[:, -1, 0]) == tuple(int(step.logits.argmax()) for step in run.steps)
+
+
+@pytest.mark.parametrize(
+    ("model_class", "settings", "says"),
+    [
+        (transformers.GraniteForCausalLM, {"residual_multiplier": 0.5}, "multiplied by 0.5 first"),
+        # Its feed-forward lays the rows of all sequences after each other, and its head asks inside.
+        (
+            transformers.OPTForCausalLM,
+            {"ffn_dim": 48, "word_embed_proj_dim": 32},
+            "",
+        ),
+    ],
+)
+def test_that_families_with_ways_of_their_own_add_up(
+    tmp_path: Path, model_class: Any, settings: dict[str, Any], says: str
+) -> None:
+    stack = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 96}
+    config = model_class.config_class(**stack, **{"max_position_embeddings": 128, **settings})
+    lm = explorer.load(str(save(lambda: model_class(config), tmp_path, eos=False)), device="cpu")
+    run = a_run(lm)
+    reading = run.inside()
+    states, _ = hidden_states(lm.model, run)
+    assert [part.kind for part in reading.sublayers] == ["self-attention", "feed-forward"] * 2
+    np.testing.assert_allclose(reading.sublayers[1].stream_norms, states[1].norm(dim=-1), rtol=1e-4)
+    assert any(says in note for note in reading.notes)
+    assert reading.lens is not None
+    assert list(reading.lens.top_ids[:, -1, 0]) == [int(step.logits.argmax()) for step in run.steps]
 
 
 def test_that_layers_that_are_no_list_of_their_own_are_said(checkpoint: Callable[[str], Path]) -> None:
@@ -411,7 +442,7 @@ def test_that_reading_takes_one_pass_and_leaves_the_run_and_the_model_as_they_we
 def test_that_many_steps_are_read_in_blocks(fr_en: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     run = fr_en.generate(SENTENCE, GREEDY).finish()
     whole = run.inside()
-    monkeypatch.setattr("explorer.model.inside.MOST_ENTRIES", 2 * 8000 + 5)
+    monkeypatch.setattr("explorer.model.logit_lens.MOST_ENTRIES", 2 * 8000 + 5)
     blocks = run.inside()
     assert whole.lens is not None
     assert blocks.lens is not None
