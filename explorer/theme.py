@@ -249,6 +249,7 @@ class Theme(QObject):
         mono = self.mono().family()
         # Its grey stands out on either scheme's surface; a style sheet cannot draw one itself.
         chevron = (resources_folder() / "icons" / "chevron-down.svg").as_posix()
+        check = (resources_folder() / "icons" / f"check-{'dark' if p.dark else 'light'}.svg").as_posix()
         radius, pad, small, title = self.space(1), self.space(1), self.pixels("small"), self.pixels("title")
         return f"""
         QWidget {{ color: {p.text}; }}
@@ -300,6 +301,15 @@ class Theme(QObject):
         QComboBox::drop-down {{ border: none; width: {pad * 3}px; }}
         QComboBox::down-arrow {{ image: url("{chevron}"); width: {small}px; height: {small}px; }}
         QComboBox QAbstractItemView {{ background: {p.surface}; border: 1px solid {p.border}; }}
+        QCheckBox {{ spacing: {pad}px; }}
+        QCheckBox::indicator {{
+            width: {small}px; height: {small}px; border: 1px solid {p.faint}; border-radius: 3px;
+            background: {p.surface};
+        }}
+        QCheckBox::indicator:checked {{
+            background: {p.accent}; border-color: {p.accent}; image: url("{check}");
+        }}
+        QCheckBox:focus {{ color: {p.accent}; }}
         QMenuBar, QMenu, QStatusBar, QToolBar {{ background: {p.window}; border: none; }}
         QStatusBar::item {{ border: none; }}
         QMenu {{ border: 1px solid {p.border}; }}

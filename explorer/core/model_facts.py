@@ -179,7 +179,7 @@ class Suggestion:
 
 
 SUGGESTIONS: tuple[Suggestion, ...] = (
-    Suggestion("google-t5/t5-small", "T5: translation and summaries by a prefix in the text", 60),
+    Suggestion("google-t5/t5-small", "T5: translates and summarises, as a prefix says", 60),
     Suggestion("google/flan-t5-small", "FLAN-T5: follows instructions, encoder-decoder", 77),
     Suggestion("facebook/bart-base", "BART: rebuilds text with <mask> in it", 139),
     Suggestion("Helsinki-NLP/opus-mt-fr-en", "Marian: French to English, one pair of many", 75),

@@ -252,8 +252,9 @@ def _check_files(folder: Path) -> None:
     """Each file that could be read is a plain one, lies in the folder, and is no larger than it may be."""
     roots = [folder]
     if folder.parent.name == "snapshots":
-        # The hub's cache keeps the content of every revision beside the revisions.
-        roots.append(folder.parent.parent / "blobs")
+        # The hub's cache keeps the content of all revisions beside them, or of all models beside those.
+        repository = folder.parent.parent
+        roots += [repository / "blobs", repository.parent / "blobs"]
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:

@@ -312,13 +312,21 @@ def test_that_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path, 
     assert "link out of the folder" in refusal(folder)
 
 
+@pytest.mark.parametrize("shared", [False, True])
 def test_that_the_links_of_the_hub_cache_are_followed(
-    checkpoint: Callable[[str], Path], tmp_path: Path
+    checkpoint: Callable[[str], Path], tmp_path: Path, shared: bool
 ) -> None:
     revision = tmp_path / "models--a--b" / "snapshots" / "abc"
     blobs = tmp_path / "models--a--b" / "blobs"
-    shutil.copytree(checkpoint("llama"), blobs)
     revision.mkdir(parents=True)
+    if shared:
+        # Content that several models have in common lies once for all of them.
+        blobs.mkdir()
+        shutil.copytree(checkpoint("llama"), tmp_path / "blobs" / "ab")
+        for blob in (tmp_path / "blobs" / "ab").iterdir():
+            (blobs / blob.name).symlink_to(Path("..") / ".." / "blobs" / "ab" / blob.name)
+    else:
+        shutil.copytree(checkpoint("llama"), blobs)
     for blob in blobs.iterdir():
         (revision / blob.name).symlink_to(Path("..") / ".." / "blobs" / blob.name)
     assert explorer.load(str(revision), device="cpu").info.family == "decoder-only"

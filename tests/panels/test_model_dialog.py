@@ -171,7 +171,7 @@ def test_that_pickles_take_a_tick_with_a_warning(
     assert not dialog.options.pickle.isVisible()
     look(state, dialog, replace(FACTS, name="old/model", pickled=True))
     assert dialog.options.pickle.isVisible()
-    assert "can run code" in dialog.options.pickle.text()
+    assert "can run code" in dialog.options.verdict.text()
     assert not dialog.load_button.isEnabled()
     dialog.options.pickle.click()
     assert dialog.load_button.isEnabled()

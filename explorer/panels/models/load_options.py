@@ -39,9 +39,7 @@ class LoadOptions(QWidget):
         self.dtype = QComboBox(self)
         self.dtype.setObjectName("dtype_chooser")
         self.dtype.setAccessibleName("Numbers that the weights are held in")
-        self.pickle = QCheckBox(
-            "Read pickled weights: they can run code, so only from a source you trust", self
-        )
+        self.pickle = QCheckBox("Read its pickled weights", self)
         self.pickle.setObjectName("allow_pickle")
         self.verdict = QLabel(self)
         self.verdict.setObjectName("verdict")
@@ -54,6 +52,9 @@ class LoadOptions(QWidget):
             label = QLabel(text, self)
             label.setProperty("role", "muted")
             label.setBuddy(widget)
+            # A GPU's name and a reason can be long; the list shows them whole.
+            widget.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            widget.setMinimumContentsLength(12)
             grid.addWidget(label, row, 0)
             grid.addWidget(widget, row, 1)
         grid.addWidget(self.pickle, 2, 0, 1, 2)
@@ -190,7 +191,10 @@ class LoadOptions(QWidget):
         elif facts is not None and self.chosen_device() == SEVERAL:
             text = "What goes where is decided when it is loaded, and shown then."
         if facts is not None and facts.pickled and not self.pickle.isChecked():
-            text, tone = "Its weights are pickled; they are read only with the permission above.", "error"
+            text = (
+                "Its weights are pickled, a format that can run code: allow it only for a source you trust."
+            )
+            tone = "error"
         self.verdict.setText(text)
         color = getattr(self._theme.palette, tone)
         self.verdict.setStyleSheet(f"color: {color}; font-weight: 600;")
