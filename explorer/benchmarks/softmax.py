@@ -70,7 +70,6 @@ def _move(
 ) -> Figure:
     """Every position of one slider, on both sides in turn."""
     times: dict[str, list[float]] = {"explorer": [], WARPERS: []}
-    apart = 0.0
     # Fewer warpers than three have no target: a softmax over everything is itself O(V) on either side.
     target = Target(MOST, WARPERS) if settings[0].top_p is not None else None
 
@@ -82,11 +81,12 @@ def _move(
 
     reshaped(settings[-1])
     for params in itertools.islice(itertools.cycle(settings), plan.rounds * MOVES):
-        elapsed, found = clocked(partial(reshaped, params))
+        elapsed, _ = clocked(partial(reshaped, params))
         times["explorer"].append(elapsed)
         elapsed, _ = clocked(partial(_warped, tensor, params))
         times[WARPERS].append(elapsed)
-        apart = max(apart, _apart(found, tensor, params))
+    # Not in between: it would leave neither side anything in the processor's caches.
+    apart = max(_apart(reshaped(params), tensor, params) for params in settings)
     timed = {side: Timed(tuple(taken), None) for side, taken in times.items()}
     others, ratios = compared(timed, "explorer")
     return Figure(
