@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import explorer
 from explorer.core.beams import BeamSearch
@@ -20,7 +22,7 @@ from explorer.model.errors import CancelledError
 from explorer.model.language_model import LanguageModel
 from explorer.model.run import Run
 from tests.model.checkpoints import DECODER_ONLY, ENCODER_DECODERS, TEXT
-from tests.model.test_branching import Calls, assert_same_run, forced
+from tests.model.test_branching import Calls, assert_same_run, forced, loaded
 from tests.model.test_generation import GREEDY, SENTENCE, SENTENCES, reference
 
 
@@ -214,6 +216,48 @@ def test_that_a_search_starts_from_the_first_pass_and_keeps_the_branch_that_was_
     fresh.step()
     assert run.token_ids == fresh.token_ids
     np.testing.assert_allclose(run.steps[-1].logits, fresh.steps[-1].logits, atol=1e-4)
+
+
+@given(
+    moves=st.lists(
+        st.one_of(
+            st.tuples(st.just("step"), st.integers(0, 95)),
+            st.tuples(st.just("go"), st.integers(0, 10_000)),
+            st.tuples(st.just("beams"), st.integers(2, 4)),
+            st.tuples(st.just("sampled"), st.integers(0, 3)),
+        ),
+        max_size=8,
+    )
+)
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@pytest.mark.parametrize("name", ["t5", "mistral, sliding window"])
+def test_that_any_walk_with_searches_ends_where_a_fresh_run_of_its_tokens_does(
+    checkpoint: Callable[[str], Path], name: str, moves: list[tuple[str, int]]
+) -> None:
+    lm = loaded(checkpoint(name))
+    run = lm.generate(TEXT, GREEDY, max_new_tokens=30)
+    for move, value in moves:
+        if move == "go":
+            run.go_to(value % len(run.tree.nodes))
+        elif move == "beams":
+            run.beam_search(value, max_new_tokens=5)
+        elif not run.finished:
+            run.params = SamplingParams(temperature=1.5) if move == "sampled" else GREEDY
+            run.step(force=value if move == "step" else None)
+    fresh = forced(lm, run.token_ids, limit=30)
+    assert run.token_ids == fresh.token_ids
+    assert run.stop_reason == fresh.stop_reason
+    for ours, theirs in zip(run.steps, fresh.steps, strict=True):
+        np.testing.assert_allclose(ours.logits, theirs.logits, atol=5e-5, rtol=1e-5)
+        np.testing.assert_array_equal(ours.previous_ids, theirs.previous_ids)
+    for kind in lm.info.layers:
+        np.testing.assert_allclose(run.attention(kind), fresh.attention(kind), atol=2e-5)
+    if not run.finished:
+        np.testing.assert_allclose(run.step(7).logits, fresh.step(7).logits, atol=5e-5, rtol=1e-5)
 
 
 def test_that_hypotheses_still_running_at_the_limit_are_not_called_finished(fr_en: LanguageModel) -> None:

@@ -347,7 +347,7 @@ def test_that_a_vocabulary_of_one_goes_on_to_the_limit(tmp_path: Path) -> None:
 def test_that_any_walk_ends_where_a_fresh_run_of_its_tokens_does(
     checkpoint: Callable[[str], Path], name: str, moves: list[tuple[str, int]]
 ) -> None:
-    lm = _loaded(checkpoint(name))
+    lm = loaded(checkpoint(name))
     run = lm.generate(TEXT, GREEDY, max_new_tokens=30)
     for move, value in moves:
         if move == "go":
@@ -362,7 +362,7 @@ def test_that_any_walk_ends_where_a_fresh_run_of_its_tokens_does(
 _MODELS: dict[Path, LanguageModel] = {}
 
 
-def _loaded(folder: Path) -> LanguageModel:
+def loaded(folder: Path) -> LanguageModel:
     if folder not in _MODELS:
         _MODELS[folder] = explorer.load(str(folder), device="cpu")
     return _MODELS[folder]
