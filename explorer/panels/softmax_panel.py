@@ -227,11 +227,21 @@ class SoftmaxPanel(Panel):
 
     def _update_sampling(self) -> None:
         self.controls.set_params(self.state.sampling)
+        self._update_outdated()
         self._update_distribution()
+
+    def _update_outdated(self) -> None:
+        """Point at Replay while steps on show were drawn under other settings; the first such one decides."""
+        run, sampling = self.state.run, self.state.sampling
+        steps = () if run is None else run.steps
+        self.controls.actions_row.set_outdated(
+            any(not step.forced and step.params is not sampling and step.params != sampling for step in steps)
+        )
 
     def _update_step(self) -> None:
         # Once there is a model, settings can be chosen and the grid filled before the first step.
         self.show_hint("" if self.state.model is not None else _HINT)
+        self._update_outdated()
         self._update_distribution()
 
     def _update_distribution(self) -> None:

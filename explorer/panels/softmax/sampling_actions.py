@@ -16,6 +16,8 @@ from explorer.theme import Theme
 
 DRAW_COUNTS = (1, 100, 10_000)
 _RANDOM = "random"
+_REPLAY_TIP = "Generate this sentence anew, to the end, with these settings"
+_OUTDATED_TIP = ".\nSteps on show were drawn under other settings."
 _LONGEST_SHOWN = 24
 
 
@@ -55,7 +57,7 @@ class SamplingActions(QWidget):
         menu.addSeparator()
         menu.addAction("Clear").triggered.connect(partial(self._on_draw_chosen, 0))
         self.draw.setMenu(menu)
-        self.replay = self._button("Replay", "Generate this sentence anew, to the end, with these settings")
+        self.replay = self._button("Replay", _REPLAY_TIP)
         self.replay.clicked.connect(self.replay_requested)
         self.copy = self._button("Copy", "Copy the settings for transformers")
         menu = QMenu(self.copy)
@@ -86,6 +88,16 @@ class SamplingActions(QWidget):
         """What is copied, and whose seed a paste keeps."""
         self._params = params
         self._show_seed()
+
+    def set_outdated(self, outdated: bool) -> None:
+        """Whether the run on show has steps that were drawn under other settings."""
+        role = "primary" if outdated else ""
+        if self.replay.property("role") != role:
+            self.replay.setProperty("role", role)
+            self.replay.setToolTip(_REPLAY_TIP + (_OUTDATED_TIP if outdated else ""))
+            # A style sheet looks at properties when it is told to.
+            self.replay.style().unpolish(self.replay)
+            self.replay.style().polish(self.replay)
 
     def style_buttons(self, style: str, spacing: int) -> None:
         """Sizes changed."""
