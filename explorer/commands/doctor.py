@@ -81,7 +81,7 @@ def _devices() -> Iterator[str]:
         yield f"{device.name}: {device.description}, {free} free of {total}; {', '.join(numbers[1:])}"
     if not torch.cuda.is_available():
         yield f"no CUDA device (torch {torch.__version__}, built for CUDA {torch.version.cuda or 'none'})"
-    yield f"8-bit and 4-bit: {devices.why_not_quantized('cuda') or 'by bitsandbytes, on CUDA'}"
+    yield f"8-bit and 4-bit: {devices.why_not_quantized('cuda') or 'by bitsandbytes'}"
 
 
 def _window_system() -> Iterator[str]:

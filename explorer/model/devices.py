@@ -98,11 +98,13 @@ def resolve_dtype(dtype: str, own: Any, device: torch.device) -> torch.dtype:
     ModelError
         There is no such dtype, or what it needs is not installed.
     """
-    if dtype == "auto" or dtype in QUANTIZED:
-        if dtype in QUANTIZED:
-            reason = why_not_quantized(device.type)
-            if reason:
-                raise ModelError(f"Weights cannot be held as {dtype} here: {reason}.")
+    if dtype in QUANTIZED:
+        reason = why_not_quantized(device.type)
+        if reason:
+            raise ModelError(f"Weights cannot be held as {dtype} here: {reason}.")
+        # What is not packed; 8-bit products are taken in float16 whatever comes in.
+        return torch.float16 if dtype == "int8" else torch.bfloat16
+    if dtype == "auto":
         return own if device.type != "cpu" and isinstance(own, torch.dtype) else torch.float32
     if dtype not in DTYPES:
         raise ModelError(f"There is no dtype called {dtype!r}; use auto, {', '.join((*DTYPES, *QUANTIZED))}.")
@@ -120,8 +122,8 @@ def precision_choices(device_type: str) -> tuple[PrecisionChoice, ...]:
 
 def why_not_quantized(device_type: str) -> str:
     """Why 8-bit and 4-bit weights cannot be had on ``device_type``; empty where they can."""
-    if device_type != "cuda":
-        return "8-bit and 4-bit weights need a CUDA device"
+    if device_type not in {"cuda", "cpu"}:
+        return f"8-bit and 4-bit weights are not to be had on {device_type}"
     if importlib.util.find_spec("bitsandbytes") is None:
         return "the package bitsandbytes is not installed"
     return ""

@@ -20,7 +20,7 @@ from explorer.model.capture import TRIED_TEXT, find_capture
 from explorer.model.errors import ModelError
 from explorer.model.folder import read_checkpoint
 from explorer.model.own_settings import read_own_settings
-from explorer.model.placement import bytes_by_device, home_of, map_sentences, matrix_of
+from explorer.model.placement import bytes_by_device, home_of, map_sentences, matrix_of, packed_as
 from explorer.model.tokenizer import TextTokenizer
 from explorer.resources import bundled_models
 
@@ -52,8 +52,8 @@ def load(
         the layers over all GPUs and, where they do not suffice, the CPU's memory (by accelerate).
     dtype : str
         ``float32``, ``bfloat16``, ``float16``; ``auto`` is the checkpoint's own on a GPU and float32 on
-        the CPU, where half precision is slow. ``int8`` and ``int4`` pack the linear layers on CUDA, where
-        bitsandbytes is installed.
+        the CPU, where half precision is slow. ``int8`` and ``int4`` pack the linear layers, where bitsandbytes
+        is installed.
     allow_pickle : bool
         Whether weights may be read from ``pytorch_model.bin`` where there are no safetensors; they are
         read with ``weights_only``, which runs nothing but what rebuilding tensors takes.
@@ -146,8 +146,8 @@ class LanguageModel:
             family=self.family,
             architecture=type(self.model).__name__,
             device=str(self.device),
-            dtype=str(self.dtype).removeprefix("torch."),
-            parameter_count=sum(p.numel() for p in self.model.parameters()),
+            dtype=packed_as(self.model) or str(self.dtype).removeprefix("torch."),
+            parameter_count=self.model.num_parameters(),
             resident_bytes=sum(placement.values()),
             vocabulary_size=self.text_tokenizer.vocabulary_size,
             hidden_size=int(self.embedding.weight.shape[1]),

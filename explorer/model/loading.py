@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Iterable
@@ -177,6 +178,8 @@ def load_weights(
         options = {"device_map": "auto", "max_memory": max_memory}
     if precision in devices.QUANTIZED:
         bits = devices.QUANTIZED[precision]
+        # It warns at every product that the input is converted, which is what was asked for.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         options["quantization_config"] = transformers.BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_8bit=bits == 8, load_in_4bit=bits == 4, bnb_4bit_compute_dtype=plan.dtype
         )

@@ -46,6 +46,13 @@ def map_sentences(model: Any) -> tuple[str, ...]:
     )
 
 
+def packed_as(model: Any) -> str:
+    """``int8`` or ``int4`` where bitsandbytes packed the linear layers as it loaded them; else empty."""
+    if getattr(model, "is_loaded_in_8bit", False):
+        return "int8"
+    return "int4" if getattr(model, "is_loaded_in_4bit", False) else ""
+
+
 def home_of(module: Any) -> torch.device:
     """Where ``module`` computes, whether or not its weights are there between passes."""
     weight: torch.Tensor = module.weight

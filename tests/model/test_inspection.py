@@ -110,4 +110,4 @@ def test_that_devices_name_their_memory() -> None:
     assert all(0 <= device.free_bytes <= device.total_bytes for device in found)
     reasons = {choice.name: choice.unavailable for choice in devices.precision_choices("cpu")}
     assert reasons["float32"] == ""
-    assert "CUDA" in reasons["int8"]
+    assert "bitsandbytes" in reasons["int8"] or reasons["int8"] == ""
