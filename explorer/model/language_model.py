@@ -52,8 +52,8 @@ def load(
         the layers over all GPUs and, where they do not suffice, the CPU's memory (by accelerate).
     dtype : str
         ``float32``, ``bfloat16``, ``float16``; ``auto`` is the checkpoint's own on a GPU and float32 on
-        the CPU, where half precision is slow. ``int8`` and ``int4`` pack the linear layers, where bitsandbytes
-        is installed.
+        the CPU, where half precision is slow. ``int8`` and ``int4`` pack the linear layers, where
+        bitsandbytes is installed.
     allow_pickle : bool
         Whether weights may be read from ``pytorch_model.bin`` where there are no safetensors; they are
         read with ``weights_only``, which runs nothing but what rebuilding tensors takes.
