@@ -95,6 +95,7 @@ def _sliders(plan: Plan, theme: Theme, vocabulary: int) -> Iterator[Figure]:
         "top-p": lambda i: SamplingParams(0.8, None, 0.9 - 0.005 * i),
         "min-p": lambda i: SamplingParams(0.8, min_p=0.001 * (i + 1)),
         "typical-p": lambda i: SamplingParams(0.8, typical_p=0.9 - 0.005 * i),
+        "repetition penalty": lambda i: SamplingParams(0.8, repetition_penalty=1.01 + 0.01 * i),
     }
     for slider, params in moves.items():
 

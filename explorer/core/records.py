@@ -175,7 +175,7 @@ class StepRecord:
         penalties = (params.repetition_penalty, params.no_repeat_ngram_size)
         if penalties == (self.params.repetition_penalty, self.params.no_repeat_ngram_size):
             return self.ranked
-        return _RANKINGS.get(self, penalties, self._ranking_bytes, lambda: _rank_under(self, *penalties))
+        return _PENALISED.get(self, penalties, self._ranking_bytes, lambda: _rank_under(self, *penalties))
 
     @property
     def _ranking_bytes(self) -> int:
@@ -228,6 +228,8 @@ def _rank_under(
 
 
 _RANKINGS = RecentlyUsed(RANKINGS_BYTES)
+# Apart, because a penalty's slider makes one at every move: those of other steps are not to go for them.
+_PENALISED = RecentlyUsed(RANKINGS_BYTES // 8)
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,14 +72,41 @@ def test_that_threads_share_it() -> None:
     assert kept.bytes_kept == 30 * len(kept) <= 1000
 
 
-def test_that_the_rankings_of_a_run_that_is_gone_are_dropped() -> None:
-    logits = np.random.default_rng(0).normal(size=5000).astype(np.float32)
-    before = records._RANKINGS.bytes_kept
+def kept_bytes() -> int:
+    return records._RANKINGS.bytes_kept + records._PENALISED.bytes_kept
+
+
+def make_step(vocabulary: int, rule: int | None = None) -> StepRecord:
+    logits = np.random.default_rng(0).normal(size=vocabulary).astype(np.float32)
+    scores = logits
+    if rule is not None:
+        scores = logits.copy()
+        scores[rule] = -np.inf
     token = Token(0, "a", "a", None, False)
-    step = StepRecord(0, token, logits, logits, np.zeros(1, np.int64), SamplingParams(), False, 0.0)
+    return StepRecord(0, token, logits, scores, np.zeros(1, np.int64), SamplingParams(), False, 0.0)
+
+
+def test_that_the_rankings_of_a_run_that_is_gone_are_dropped() -> None:
+    before = kept_bytes()
+    step = make_step(5000, rule=3)
     assert step.ranked is step.ranked
+    assert step.ranked_logits is step.ranked_logits is not step.ranked
     step.distribution(SamplingParams(repetition_penalty=1.5))
-    assert records._RANKINGS.bytes_kept == before + 2 * 24 * 5000
+    assert kept_bytes() == before + 3 * 24 * 5000
     del step
     gc.collect()
-    assert records._RANKINGS.bytes_kept == before
+    assert kept_bytes() == before
+
+
+def test_that_a_step_without_rules_is_ranked_once_for_both() -> None:
+    step = make_step(50)
+    assert step.ranked_logits is step.ranked
+
+
+def test_that_dragging_a_penalty_drops_no_other_steps_ranking() -> None:
+    steps = [make_step(20_000) for _ in range(4)]
+    rankings = [step.ranked for step in steps]
+    for i in range(120):
+        steps[0].distribution(SamplingParams(repetition_penalty=1.01 + 0.01 * i))
+    assert all(step.ranked is ranking for step, ranking in zip(steps, rankings, strict=True))
+    assert records._PENALISED.bytes_kept <= records.RANKINGS_BYTES // 8
