@@ -275,13 +275,19 @@ class Controller(QObject):
         known = self._state.generation.outcome_at(node)
         self._state.set_run(run_at(run, node, known.text, known.stop_reason), viewed)
         self._moves += 1
-        self._submit_run(work, label="", done=partial(self._on_moved, self._run_id))
+        run_id = self._run_id
+        done, failed = partial(self._on_moved, run_id), partial(self._on_move_failed, run_id)
+        self._worker.submit(Task(work, done, failed=failed))
         return True
 
     def _on_moved(self, run_id: int, update: RunUpdate) -> None:
         if run_id == self._run_id:
             self._moves -= 1
             self._on_run_updated(run_id, update, self._state.viewed_step)
+
+    def _on_move_failed(self, run_id: int, _: BaseException) -> None:
+        if run_id == self._run_id:
+            self._moves -= 1
 
     def _on_run_updated(self, run_id: int, update: RunUpdate, viewed: int | None = None) -> None:
         # What was computed before a person went to another branch is in the tree that is to come.
@@ -305,7 +311,6 @@ class Controller(QObject):
     def _on_run_failed(self, _: BaseException) -> None:
         # The run stands where it stood before what failed.
         self._finishing = False
-        self._moves = 0
 
     def _go_on(self) -> None:
         """Submit the next slice of a run to the end."""
