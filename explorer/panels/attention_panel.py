@@ -19,7 +19,7 @@ from explorer.panels.attention.head_chooser import HeadChooser
 from explorer.panels.attention.heat_map import HeatMap
 from explorer.panels.attention.line_map import LineMap
 from explorer.panels.attention.map_builder import DrawnMap, build_map, build_weight, compare_heads
-from explorer.panels.attention.map_caption import caption_of
+from explorer.panels.attention.map_caption import axes_of, caption_of
 from explorer.panels.attention.map_content import MapContent, MapHit
 from explorer.panels.attention.map_emphasis import emphasis_of, selected_cell
 from explorer.panels.attention.map_export import (
@@ -42,6 +42,8 @@ from explorer.panels.widgets.panel import Panel
 from explorer.theme import Theme
 
 _LOW_STEPS = 52
+_LOWISH_STEPS = 64
+_SHORT_CAPTION = 40
 
 
 class AttentionPanel(Panel):
@@ -280,13 +282,17 @@ class AttentionPanel(Panel):
             self.caption.setText("")
             return
         lines = self._view is self.line_map
-        axes = lines or self.height() >= self.theme.space(_LOW_STEPS)
-        text = caption_of(drawn, run, self.controls.options, lines=lines, axes=axes)
+        said = [caption_of(drawn, run, self.controls.options, lines=lines)]
         if self.state.model is not None and self.state.model.weights_only:
-            text += f"{' · ' if text else ''}eager attention: the model's own weights"
-        text = " · ".join(part for part in (text, self.chooser.pooled) if part)
+            said.append("eager attention: the model's own weights")
+        said.append(self.chooser.pooled)
         if self.chooser.unordered:
-            text += f" · heads not ordered: “{self.chooser.order_name}” is not measured on these maps"
+            said.append(f"heads not ordered: “{self.chooser.order_name}” is not measured on these maps")
+        text = " · ".join(part for part in said if part)
+        # A low panel leaves it to the words in the map's corner, where there is more to say already too.
+        low = _LOW_STEPS if len(text) < _SHORT_CAPTION else _LOWISH_STEPS
+        if lines or self.height() >= self.theme.space(low):
+            text = " · ".join(part for part in (axes_of(drawn, run, lines=lines), text) if part)
         if text != self.caption.text():
             self.caption.setText(text)
 

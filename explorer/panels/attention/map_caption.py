@@ -10,24 +10,17 @@ from explorer.panels.attention.map_builder import ROLLOUT_SOURCE, DrawnMap, rows
 _FAINT = 0.1
 
 
-def caption_of(drawn: DrawnMap, run: RunSnapshot, options: DisplayOptions, *, lines: bool, axes: bool) -> str:
-    """The sentence parts, in reading order.
+def axes_of(drawn: DrawnMap, run: RunSnapshot, *, lines: bool) -> str:
+    """What rows and columns are; ``lines`` where the tokens stand left and right, as in the line view."""
+    places = ("left", "right") if lines else ("rows", "columns")
+    writes = rows_are_written(drawn.head, run)
+    words = ("token being written", "token read") if writes else ("token that looks", "token looked at")
+    return " · ".join(f"{place}: {word}" for place, word in zip(places, words, strict=True))
 
-    Parameters
-    ----------
-    drawn, run, options : DrawnMap, RunSnapshot, DisplayOptions
-        What is on show.
-    lines : bool
-        Whether the tokens stand left and right, as in the line view.
-    axes : bool
-        Whether to say what rows and columns are; a low panel leaves it to the words in the map's corner.
-    """
+
+def caption_of(drawn: DrawnMap, run: RunSnapshot, options: DisplayOptions, *, lines: bool) -> str:
+    """What was done to the model's map before it was drawn, in reading order."""
     said: list[str] = []
-    if axes:
-        places = ("left", "right") if lines else ("rows", "columns")
-        writes = rows_are_written(drawn.head, run)
-        words = ("token being written", "token read") if writes else ("token that looks", "token looked at")
-        said += [f"{place}: {word}" for place, word in zip(places, words, strict=True)]
     if drawn.attention.summary == "rollout":
         said.append(ROLLOUT_SOURCE)
     if options.words:
