@@ -63,8 +63,8 @@ class Engine:
         self._pooling: Pooling = "max"
         self._run_id = 0
         self._shown_seconds = 0.0
-        # The row of a temperature grid that is being generated: of which grid and settings, and its texts.
-        self._row: tuple[tuple[int, SamplingParams], Run, list[str]] | None = None
+        # The row of a temperature grid that is being generated: of which grid and settings, and its spans.
+        self._row: tuple[tuple[int, SamplingParams], Run, list[tuple[str, str]]] | None = None
 
     def load(self, request: LoadRequest, task: Task) -> ModelInfo:
         """Load a model; unless it is to be unloaded first, the one before stays in force when this fails."""
@@ -275,16 +275,16 @@ class Engine:
         if self._row is None or self._row[0] != key:
             self._row = None  # two of them are never held
             self._row = (key, lm.generate(text, params), [])
-        _, run, texts = self._row
+        _, run, spans = self._row
         until = time.perf_counter() + UPDATE_SECONDS
         while not run.finished and not task.cancelled.is_set():
             run.step()
-            texts.append(run.text)
+            spans.append(run.text_around(len(run.steps) - 1))
             if time.perf_counter() > until:
                 break
         if run.finished:
             self._row = None
-        return GridRow(params, tuple(run.token_ids), tuple(texts), run.stop_reason)
+        return GridRow(params, tuple(run.token_ids), tuple(spans), run.text, run.stop_reason)
 
     def attention(
         self, head: HeadRef, summary: AttentionSummary = "head", places: tuple[Place, ...] = ()

@@ -22,21 +22,19 @@ class GridRow:
         All settings that it was generated under.
     token_ids : tuple of int
         The tokens.
-    texts : tuple of str
-        The whole text as it stood after each of them, detokenized.
+    spans : tuple of (str, str)
+        For each token, the text before it and the text up to it, detokenized.
+    text : str
+        All that came out so far.
     stop_reason : str or None
         Why it ended; None while it can go on.
     """
 
     params: SamplingParams
     token_ids: tuple[int, ...] = ()
-    texts: tuple[str, ...] = ()
+    spans: tuple[tuple[str, str], ...] = ()
+    text: str = ""
     stop_reason: str | None = None
-
-    @property
-    def text(self) -> str:
-        """What came out so far."""
-        return self.texts[-1] if self.texts else ""
 
     @property
     def finished(self) -> bool:
@@ -89,8 +87,9 @@ class TemperatureGrid:
         if place is None:
             return row.text, "", ""
         # Characters of a token may depend on the next one: only what stays in the final text counts.
-        start = _shared(row.texts[place - 1], row.text) if place else 0
-        end = max(start, _shared(row.texts[place], row.text))
+        before, with_it = row.spans[place]
+        start = _shared(before, row.text)
+        end = max(start, _shared(with_it, row.text))
         return row.text[:start], row.text[start:end], row.text[end:]
 
 

@@ -75,6 +75,11 @@ class DecodingRun(Run):
         """What was generated so far, detokenized, special tokens left out."""
         return self.lm.text_tokenizer.decode(self.token_ids)
 
+    def text_around(self, index: int) -> tuple[str, str]:
+        """The text before the token of step ``index`` and the text up to it, detokenized."""
+        ids, decode = self.token_ids, self.lm.text_tokenizer.decode
+        return decode(ids[:index]), decode(ids[: index + 1])
+
     @property
     def encoder_shape(self) -> tuple[int, int] | None:
         """(source tokens, hidden size) of what the encoder handed over; None without an encoder."""

@@ -53,6 +53,12 @@ class MaskFillingRun(Run):
         """The text as filled in so far, detokenized, special tokens left out."""
         return self.lm.text_tokenizer.decode(self._ids[0].tolist())
 
+    def text_around(self, index: int) -> tuple[str, str]:
+        """The text before the mask that step ``index`` filled and the text up to it, detokenized."""
+        ids, decode = self._ids[0].tolist(), self.lm.text_tokenizer.decode
+        place = self._places[index]
+        return decode(ids[:place]), decode(ids[: place + 1])
+
     @property
     def encoder_shape(self) -> tuple[int, int]:
         """(tokens, hidden size) of what the encoder hands to the head."""

@@ -110,6 +110,10 @@ class Run(ReadableRun):
     def text(self) -> str:
         """What came out so far, detokenized, special tokens left out."""
 
+    @abstractmethod
+    def text_around(self, index: int) -> tuple[str, str]:
+        """The text before the token of step ``index`` and the text up to it, detokenized."""
+
     @property
     @abstractmethod
     def encoder_shape(self) -> tuple[int, int] | None:

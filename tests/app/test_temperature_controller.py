@@ -68,7 +68,12 @@ def test_that_every_row_equals_a_run_of_its_own(
         expected = lm.generate(text, SamplingParams(temperature, 40, seed=11)).finish()
         assert list(row.token_ids) == expected.token_ids
         assert (row.text, row.stop_reason) == (expected.text, expected.stop_reason)
-        assert len(row.texts) == len(row.token_ids)
+        assert len(row.spans) == len(row.token_ids)
+    for index in range(len(grid.rows)):
+        same, different, rest = grid.parts(index)
+        assert same + different + rest == grid.rows[index].text
+        # One token, and not what stands around it.
+        assert len(different.split()) <= 1
     assert grid.first_difference(0) is None
     assert state.run is run
 

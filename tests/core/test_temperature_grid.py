@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from explorer.core.sampling import SamplingParams
@@ -9,9 +11,10 @@ from explorer.core.temperature_grid import GridRow, TemperatureGrid, plan_grid, 
 
 
 def row(temperature: float, *tokens: tuple[int, str], ended: bool = True) -> GridRow:
-    texts = tuple(text for _, text in tokens)
+    texts = ["", *(text for _, text in tokens)]
     ids = tuple(token_id for token_id, _ in tokens)
-    return GridRow(SamplingParams(temperature), ids, texts, "ended" if ended else None)
+    spans = tuple(itertools.pairwise(texts))
+    return GridRow(SamplingParams(temperature), ids, spans, texts[-1], "ended" if ended else None)
 
 
 GREEDY_ROW = row(0.0, (1, "I"), (2, "I love"), (3, "I love it"), (0, "I love it"))
@@ -43,6 +46,13 @@ def test_that_a_row_is_parted_where_it_first_leaves_the_greedy_one(
     assert grid.first_difference(0) == place
     assert grid.parts(0) == parts
     assert "".join(parts) == other.text
+
+
+def test_that_a_filled_mask_is_parted_from_what_stands_around_it() -> None:
+    filled = (("I", "I go"), ("I go to the", "I go to the station"))
+    other = GridRow(SamplingParams(1.0), (2, 8), filled, "I go to the station every day.", "filled")
+    grid = TemperatureGrid("text", (row(0.0, (2, ""), (5, "")), other))
+    assert grid.parts(1) == ("I go to the", " station", " every day.")
 
 
 def test_that_a_row_longer_than_an_ended_reference_differs_behind_its_end() -> None:

@@ -194,7 +194,7 @@ def test_that_the_bars_are_the_most_likely_with_exact_numbers_and_as_many_as_fit
     reshaped /= reshaped.sum()
     bars = panel.bars.content.bars
     count = len(bars)
-    assert count == panel.bars.room == min(50, panel.bars.width() // 24)
+    assert count == panel.bars.room == min(50, panel.bars.width() // 28)
     assert [bar.token_id for bar in bars] == order[:count].tolist()
     for rank, bar in enumerate(bars):
         assert bar.rank == rank

@@ -14,7 +14,8 @@ from explorer.panels.softmax_panel import SoftmaxPanel
 from explorer.theme import Theme
 from tests.support import TEXT, fill
 
-IDS, TEXTS = (37, 701, 1), ("I", "I love", "I love")
+IDS, SPANS = (37, 701, 1), (("", "I"), ("I", "I love"), ("I love", "I love"))
+HOSTILE = (("", "I"), ("I", "I <b>"), ("I <b>", "I <b>"))
 
 
 @pytest.fixture
@@ -32,10 +33,10 @@ def panel(qtbot: QtBot, state: AppState, theme: Theme) -> SoftmaxPanel:
 
 def fill_grid(state: AppState, *, text: str = TEXT, done: bool = True) -> None:
     grid = plan_grid(text, SamplingParams(1.0, 40, seed=5), (0.0, 1.0, 2.0))
-    grid = grid.with_row(0, GridRow(grid.rows[0].params, IDS, TEXTS, "end"))
-    grid = grid.with_row(1, GridRow(grid.rows[1].params, (37, 9, 1), ("I", "I <b>", "I <b>"), "end"))
+    grid = grid.with_row(0, GridRow(grid.rows[0].params, IDS, SPANS, "I love", "end"))
+    grid = grid.with_row(1, GridRow(grid.rows[1].params, (37, 9, 1), HOSTILE, "I <b>", "end"))
     if done:
-        grid = grid.with_row(2, GridRow(grid.rows[2].params, IDS, TEXTS, "end"))
+        grid = grid.with_row(2, GridRow(grid.rows[2].params, IDS, SPANS, "I love", "end"))
     state.temperatures.set_grid(grid)
     QApplication.processEvents()
 
@@ -94,7 +95,7 @@ def test_that_rows_show_what_came_out_and_where_it_leaves_the_greedy_one(
 def test_that_a_row_without_text_says_why(state: AppState, panel: SoftmaxPanel) -> None:
     grid = plan_grid(TEXT, SamplingParams(), (0.0,))
     reason = "the model has no <language-model> head"
-    state.temperatures.set_grid(grid.with_row(0, GridRow(grid.rows[0].params, (), (), reason)))
+    state.temperatures.set_grid(grid.with_row(0, GridRow(grid.rows[0].params, (), (), "", reason)))
     assert (
         "nothing: the model has no &lt;language-model&gt; head"
         in panel.temperatures.rows[0].text_label.text()
@@ -140,7 +141,7 @@ def test_that_a_long_row_wraps_and_nothing_is_wider_than_the_view(
     text = "word " * 120
     grid = plan_grid(TEXT, SamplingParams(), (0.0, 1.0))
     for index in range(2):
-        grid = grid.with_row(index, GridRow(grid.rows[index].params, (1,), (text,), "end"))
+        grid = grid.with_row(index, GridRow(grid.rows[index].params, (1,), (("", text),), text, "end"))
     state.temperatures.set_grid(grid)
     qtbot.wait(50)
     row = panel.temperatures.rows[0]

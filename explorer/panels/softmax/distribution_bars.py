@@ -36,7 +36,7 @@ _LABEL_SHARE = 0.28
 _MARKER = "chosen"
 _LABEL_STEPS = 14.0
 # Bars that are wide enough to be told apart from the back of a room.
-_LEAST_SLOT_STEPS = 4.0
+_LEAST_SLOT_STEPS = 4.75
 _FEWEST_BARS = 10
 
 
