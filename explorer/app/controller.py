@@ -14,6 +14,7 @@ from explorer.app.attention_controller import AttentionController
 from explorer.app.engine import Engine, RunUpdate
 from explorer.app.generation_controller import GenerationController
 from explorer.app.model_controller import ModelController
+from explorer.app.reading_controller import ReadingController
 from explorer.app.state import Activity, ActivityKind, AppState, Notice
 from explorer.app.temperature_controller import GRID_SLOT, TemperatureController
 from explorer.app.vector_controller import VectorController
@@ -22,14 +23,9 @@ from explorer.core.branch_lanes import run_at
 from explorer.core.branches import ROOT
 from explorer.core.model_facts import LoadRequest
 from explorer.core.records import (
-    AttentionMap,
-    AttentionOverview,
-    CellReading,
     ModelInfo,
-    PairReading,
     TokenCloud,
 )
-from explorer.core.selection import TokenRef
 from explorer.core.tokens import TokenizedText
 
 DEBOUNCE_MS = 250
@@ -93,6 +89,7 @@ class Controller(QObject):
         self._generation = GenerationController(state, self._worker, self)
         self._attention = AttentionController(state, self._worker, self)
         self._temperatures = TemperatureController(state, self._worker, self)
+        self._readings = ReadingController(state, self._worker, self)
         self._connect()
 
     def _connect(self) -> None:
@@ -108,11 +105,6 @@ class Controller(QObject):
         self._models.drained.connect(self._on_worker_drained)
         self._models.replacing_began.connect(self._on_stop_requested)
         state.source_text_changed.connect(self._on_source_text_changed)
-        state.head_changed.connect(self._on_head_changed)
-        state.summary_changed.connect(self._on_head_changed)
-        state.marked.places_changed.connect(self._on_marked_changed)
-        state.selection_changed.connect(self._on_selection_changed)
-        state.vectors.mode_changed.connect(self._on_vector_mode_changed)
         state.step_requested.connect(self._on_step_requested)
         state.force_requested.connect(self._on_force_requested)
         state.back_requested.connect(self._on_back_requested)
@@ -294,14 +286,7 @@ class Controller(QObject):
         if run_id != self._run_id or self._moves:
             return
         self._state.set_run(update.run, viewed)
-        head = self._state.head
-        if update.overview is not None and head is not None and update.overview.kind == head.kind:
-            self._state.set_overview(update.overview)
-        if update.attention is not None and self._is_wanted(update.attention):
-            self._state.set_attention(update.attention)
-        elif head is not None:
-            self._read_attention()
-        self._read_cell()
+        self._readings.show(update)
 
     def _on_begin_failed(self, _: BaseException) -> None:
         # There is no run; the next step encodes anew.
@@ -392,94 +377,6 @@ class Controller(QObject):
             Notice(f"The run has ended ({run.stop_reason}); go Back or Reset to step again.", error=False)
         )
         return True
-
-    # -- what is looked at --------------------------------------------------------------------------
-
-    def _on_head_changed(self) -> None:
-        if self._state.run is not None and self._state.head is not None:
-            self._read_attention()
-        self._read_cell()
-
-    def _on_marked_changed(self) -> None:
-        if self._state.summary == "chosen":
-            self._on_head_changed()
-
-    def _read_attention(self) -> None:
-        head, summary, run_id = self._state.head, self._state.summary, self._run_id
-        places = self._state.marked.places if summary == "chosen" else ()
-        pooling = self._state.pooling
-        assert head is not None
-        self._worker.submit(
-            Task(
-                lambda engine, _: engine.attention(head, summary, places),
-                partial(self._on_attention_read, run_id),
-                slot="attention",
-            )
-        )
-        shown = self._state.overview
-        if shown is None or shown.kind != head.kind:
-            self._worker.submit(
-                Task(
-                    lambda engine, _: engine.overview(head.kind, pooling),
-                    partial(self._on_overview_read, run_id),
-                    slot="overview",
-                )
-            )
-
-    def _on_attention_read(self, run_id: int, attention: AttentionMap | None) -> None:
-        if attention is not None and run_id == self._run_id and self._is_wanted(attention):
-            self._state.set_attention(attention)
-
-    def _is_wanted(self, attention: AttentionMap) -> bool:
-        summary = self._state.summary
-        places = tuple(sorted(self._state.marked.places)) if summary == "chosen" else ()
-        return (attention.head, attention.summary, attention.places) == (self._state.head, summary, places)
-
-    def _on_overview_read(self, run_id: int, overview: AttentionOverview | None) -> None:
-        if overview is not None and run_id == self._run_id:
-            self._state.set_overview(overview)
-
-    def _on_selection_changed(self) -> None:
-        ids = [self._state.token_id(ref) for ref in self._state.selection.ends]
-        if len(ids) == 2 and None not in ids and self._state.model is not None:
-            first, second = ids
-            assert first is not None
-            assert second is not None
-            mode = self._state.vectors.mode
-            self._worker.submit(
-                Task(lambda engine, _: engine.pair(first, second, mode), self._on_pair_read, slot="pair")
-            )
-        self._read_cell()
-
-    def _on_vector_mode_changed(self) -> None:
-        # A reading in the old mode must not stand under the new one's name.
-        self._state.set_pair(None)
-        self._on_selection_changed()
-
-    def _read_cell(self) -> None:
-        """Look into the weight that the selected pair stands for in the opened head, if it does."""
-        run, head, refs = self._state.run, self._state.head, self._state.selection.ends
-        cell = None if run is None or head is None else run.attention_cell(head.kind, refs)
-        if cell is None or head is None or run is None or run.run_id != self._run_id or self._state.stale:
-            self._state.set_cell(None)
-            return
-        self._worker.submit(
-            Task(
-                lambda engine, _: engine.inspect(head, cell),
-                partial(self._on_cell_read, self._run_id, refs),
-                slot="cell",
-            )
-        )
-
-    def _on_cell_read(self, run_id: int, refs: tuple[TokenRef, ...], cell: CellReading | None) -> None:
-        current = run_id == self._run_id and refs == self._state.selection.ends
-        if current and cell is not None and cell.head == self._state.head:
-            self._state.set_cell(cell)
-
-    def _on_pair_read(self, pair: PairReading) -> None:
-        ids = tuple(self._state.token_id(ref) for ref in self._state.selection.ends)
-        if pair.token_ids == ids:
-            self._state.set_pair(pair)
 
     # -- the worker's reports ------------------------------------------------------------------------
 

@@ -58,7 +58,7 @@ def test_that_forcing_a_token_branches_and_both_branches_are_walked(open_window:
     run_to_the_end(qtbot, parts)
     first = state.run
     assert first is not None
-    before = parts.state.attention
+    before, thumbnails = parts.state.attention, parts.state.overview
     token_id = force_by_hand(qtbot, parts, 2, 0)
     run_to_the_end(qtbot, parts)
     second = state.run
@@ -82,6 +82,9 @@ def test_that_forcing_a_token_branches_and_both_branches_are_walked(open_window:
     assert state.attention is not None
     assert before is not None
     assert np.array_equal(state.attention.weights, before.weights)
+    assert state.overview is not None
+    assert thumbnails is not None
+    assert np.array_equal(state.overview.weights, thumbnails.weights)
 
 
 def test_that_many_quick_clicks_end_where_the_last_one_pointed(open_window: Open, qtbot: QtBot) -> None:
