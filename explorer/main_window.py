@@ -65,6 +65,7 @@ SHORTCUTS = (
     "Ctrl+R\treset\n"
     "F5\tplay, pause\n"
     "Alt+Right, Alt+Left\tinside the step: one moment on, back\n"
+    "Arrows, F2 in the tree\twalk along a branch and to the next one; name it\n"
     "Left, Right\tselect the token before or after\n"
     "Ctrl+click\tselect a second token: a pair\n"
     "Escape\tselect nothing\n"

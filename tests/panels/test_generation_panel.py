@@ -16,7 +16,7 @@ from explorer.core.sampling import SamplingParams
 from explorer.core.selection import Selection, TokenRef
 from explorer.core.tokens import Token
 from explorer.panels.generation.force_menu import ForceMenu
-from explorer.panels.generation.step_card import CardPainter, how_chosen
+from explorer.panels.generation.step_card import CardPainter, how_chosen, under_other_settings
 from explorer.panels.generation.step_strip import StepStrip, card_after, cards_before
 from explorer.panels.generation_panel import GenerationPanel
 from explorer.theme import Theme
@@ -415,3 +415,16 @@ def test_that_an_old_run_is_dimmed_and_colours_follow_the_theme(
     assert panel.grab().toImage() == fresh
     theme.set_scheme("dark")
     assert panel.grab().toImage() != fresh
+
+
+def test_that_a_step_chosen_under_other_settings_is_told_so(panel: GenerationPanel, state: AppState) -> None:
+    run = fill(state)
+    rect = strip(panel).part_rect(2, "chosen")
+    assert strip(panel).describe(rect.center()).endswith("chosen under: greedy")
+    plain = strip(panel).viewport().grab().toImage()
+    state.set_sampling(SamplingParams(temperature=0, seed=4))  # says the same while nothing is drawn
+    assert strip(panel).viewport().grab().toImage() == plain
+    state.set_sampling(SamplingParams(temperature=0.7))
+    assert strip(panel).describe(rect.center()).endswith("chosen under: greedy (now: temperature 0.7)")
+    assert strip(panel).viewport().grab().toImage() != plain
+    assert not under_other_settings(dataclasses.replace(run.steps[2], forced=True), state.sampling)

@@ -23,6 +23,7 @@ from explorer.app.state import AppState
 from explorer.core.branch_lanes import LaneLayout, lay_out
 from explorer.core.branches import ROOT, RunTree
 from explorer.core.selection import TokenRef
+from explorer.panels.generation.step_card import under_other_settings
 from explorer.panels.widgets.piece_text import plain_tooltip, visible_piece
 from explorer.theme import Theme
 
@@ -297,7 +298,7 @@ class LaneView(QAbstractScrollArea):
             pen, fill = QPen(theme.color("selection"), 3), theme.color("selection_fill")
         elif node == self._hovered:
             pen = QPen(theme.color("selection"), 1.5)
-        if step.params != self.state.sampling and not step.forced and not viewed:
+        if under_other_settings(step, self.state.sampling) and not viewed:
             pen.setStyle(Qt.PenStyle.DashLine)
         inset = pen.widthF() / 2
         painter.setPen(QPen(theme.color("generated" if shown else "faint"), 1.3))
@@ -454,7 +455,7 @@ class LaneView(QAbstractScrollArea):
         how = f"chosen under: {step.params.summary}"
         if step.choice in ("forced", "beam"):
             how = "forced by hand" if step.forced else "taken by a beam search"
-        elif step.params != self.state.sampling:
+        elif under_other_settings(step, self.state.sampling):
             how += f" (now: {self.state.sampling.summary})"
         lines = [
             f"step {step.index}: {visible_piece(step.token.piece)}   token ID {step.token.id}",

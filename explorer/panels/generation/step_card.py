@@ -10,6 +10,7 @@ from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen
 
 from explorer.app.state import AppState, Emphasis
 from explorer.core.records import StepRecord
+from explorer.core.sampling import SamplingParams
 from explorer.core.selection import TokenRef
 from explorer.panels.widgets.piece_text import probability_text, visible_piece
 from explorer.theme import Theme
@@ -47,6 +48,11 @@ def how_chosen(step: StepRecord) -> str:
     """How the token of ``step`` was chosen, and its rank, in a few words."""
     how = f"T {step.params.temperature:g}" if step.choice == "sampled" else step.choice
     return f"{how} · rank {step.rank:,}"
+
+
+def under_other_settings(step: StepRecord, now: SamplingParams) -> bool:
+    """Whether the token of ``step`` was chosen by settings that say something else than those of now."""
+    return step.choice in ("greedy", "sampled") and step.params.summary != now.summary
 
 
 class CardPainter:
@@ -189,6 +195,8 @@ class CardPainter:
         pen = QPen(theme.color("generated"), 1.5)
         if emphasis is not Emphasis.NONE:
             pen = QPen(theme.color("selection"), 3 if emphasis is Emphasis.SELECTED else 1.5)
+        if under_other_settings(step, self.state.sampling):
+            pen.setStyle(Qt.PenStyle.DashLine)
         painter.setPen(pen)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         radius = theme.space(0.5)

@@ -24,7 +24,7 @@ from explorer.app.state import AppState, Emphasis
 from explorer.core.records import RunSnapshot
 from explorer.core.selection import TokenRef
 from explorer.panels.generation.force_menu import ForceMenu
-from explorer.panels.generation.step_card import CardPainter, CardPart
+from explorer.panels.generation.step_card import CardPainter, CardPart, under_other_settings
 from explorer.panels.widgets.piece_text import plain_tooltip, shorten, visible_piece, visible_text
 from explorer.theme import Theme
 
@@ -397,6 +397,8 @@ class StepStrip(QAbstractScrollArea):
             how = {"forced": "forced by hand", "beam": "taken by the beam search"}.get(
                 step.choice, f"chosen under: {step.params.summary}"
             )
+            if under_other_settings(step, self.state.sampling):
+                how += f" (now: {self.state.sampling.summary})"
             return "\n".join([*lines, how])
         if part.kind == "force" and part.token_id is not None:
             return f"Write this token at step {index} instead, and go on from there."

@@ -41,7 +41,8 @@ class StepsView(QWidget):
         state.viewed_step_changed.connect(self._update_viewed_step)
         for changed in (state.selection_changed, state.hover_changed, state.cloud_changed):
             changed.connect(self._update_emphasis)
-        state.stale_changed.connect(self._update_emphasis)
+        for changed in (state.stale_changed, state.sampling_changed):
+            changed.connect(self._update_emphasis)
         self.update_theme()
         self._update_run()
 
