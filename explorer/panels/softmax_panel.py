@@ -11,7 +11,6 @@ from PySide6.QtGui import QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -30,6 +29,7 @@ from explorer.panels.softmax.distribution_bars import DistributionBars, describe
 from explorer.panels.softmax.sampling_controls import SamplingControls, compact_button
 from explorer.panels.softmax.stages import STAGES, after_stage
 from explorer.panels.softmax.temperature_view import TemperatureView
+from explorer.panels.widgets.elided_label import ElidedLabel
 from explorer.panels.widgets.panel import Panel
 from explorer.panels.widgets.piece_text import plain_tooltip, shorten, visible_piece
 from explorer.panels.widgets.segmented import Segmented
@@ -41,6 +41,7 @@ VIEWS = {
     "bars": "The distribution of the viewed step, before and after reshaping",
     "grid": "The same sentence at several temperatures, side by side",
 }
+_STEP_TIP = "The viewed step, what it had read last, and how its token was chosen"
 _HINT = "Press Step: the probabilities of the next token appear here."
 
 
@@ -77,7 +78,7 @@ class SoftmaxPanel(Panel):
             "sum_line", "sum", "Draw the running sum of probabilities, which top-p looks at", content
         )
         self.step_line = _line("step_line", content)
-        self.step_line.setToolTip("The viewed step, what it had read last, and how its token was chosen")
+        self.step_line.setToolTip(_STEP_TIP)
         self.reading = _line("token_reading", content)
         self.rest_line = _line("rest_line", content)
         self.rest_line.setToolTip("The tokens that have no bar: how many, and their mass before and after")
@@ -234,9 +235,9 @@ class SoftmaxPanel(Panel):
         """Point at Replay while steps on show were drawn under other settings; the first such one decides."""
         run, sampling = self.state.run, self.state.sampling
         steps = () if run is None else run.steps
-        self.controls.actions_row.set_outdated(
-            any(not step.forced and step.params is not sampling and step.params != sampling for step in steps)
-        )
+        drawn = (step.params for step in steps if not step.forced and not step.beam)
+        outdated = any(params is not sampling and params != sampling for params in drawn)
+        self.controls.actions_row.set_outdated(outdated)
 
     def _update_step(self) -> None:
         # Once there is a model, settings can be chosen and the grid filled before the first step.
@@ -288,14 +289,16 @@ class SoftmaxPanel(Panel):
             parts.append("in the mask's place")
         elif read is not None:
             parts.append(f"after {read}")
-        parts.append(f"chose {_short(step.token.piece)}")
+        chose = f"chose {_short(step.token.piece)}"
         if step.forced:
-            parts.append("chosen by hand")
+            chose += " by hand"
         elif step.beam:
-            parts.append("taken by the beam search")
+            chose += " by beam search"
         elif step.params != self.state.sampling:
-            parts.append(f"chosen under: {step.params.summary}")
+            chose += f" under: {step.params.summary}"
+        parts.append(chose)
         self.step_line.setText(" · ".join(parts))
+        self.step_line.setToolTip(plain_tooltip("\n".join([_STEP_TIP, *parts])))
 
     def _token_before(self, step: StepRecord) -> str | None:
         """The piece that this step's decoder read last."""
@@ -312,9 +315,6 @@ class SoftmaxPanel(Panel):
         text = "" if bar is None else _reading(bar)
         if bar is not None and self._draws is not None:
             text += f" · drawn {self._draws[bar.token_id]:,} of {self._draws.sum():,}"
-        if not self.reading.wordWrap():
-            room = self.reading.width()
-            text = self.reading.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room)
         self.reading.setText(text)
         self.reading.setToolTip("" if bar is None else plain_tooltip(describe(bar)))
 
@@ -380,6 +380,8 @@ class SoftmaxPanel(Panel):
         self._choices.setDirection(_direction(chart >= legend + toggles))
         self._top.setDirection(_direction(wide))
         self._bottom.setDirection(_direction(wide))
+        # Where it has a row of its own it may take two; beside the legend it keeps to one.
+        self.step_line.setWordWrap(not wide)
         # Beside each other, the second line has the room that it needs and the reading all the rest.
         beside_policy = QSizePolicy.Policy.Preferred if wide else QSizePolicy.Policy.Ignored
         self.rest_line.setSizePolicy(beside_policy, QSizePolicy.Policy.Preferred)
@@ -404,14 +406,11 @@ def _direction(beside: bool) -> QBoxLayout.Direction:
     return QBoxLayout.Direction.LeftToRight if beside else QBoxLayout.Direction.TopToBottom
 
 
-def _line(name: str, parent: QWidget) -> QLabel:
+def _line(name: str, parent: QWidget) -> ElidedLabel:
     """A line of plain text that gives way instead of widening the panel."""
-    label = QLabel(parent)
+    label = ElidedLabel(parent)
     label.setObjectName(name)
-    label.setTextFormat(Qt.TextFormat.PlainText)
     label.setProperty("role", "reading")
-    label.setWordWrap(True)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
     return label
 
 
