@@ -109,7 +109,7 @@ class Engine:
             return error
         from explorer.model.memory import lack_of_memory
 
-        return lack_of_memory(self._lm, error)
+        return lack_of_memory(self._lm, error, run_stands=self._run is not None)
 
     def tokenize(self, text: str) -> TokenizedText:
         """Tokenize the typed text."""

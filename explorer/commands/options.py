@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
+from explorer.core.quantities import in_bytes
+
 if TYPE_CHECKING:
+    from explorer.core.model_facts import DownloadProgress
     from explorer.core.sampling import SamplingParams
 
 DEFAULT_MODEL = "fr-en"
@@ -30,6 +34,49 @@ def sampling_params(arguments: argparse.Namespace) -> SamplingParams:
         return GREEDY
     temperature = 1.0 if arguments.temperature is None else arguments.temperature
     return SamplingParams(temperature=temperature, **options)
+
+
+def model_name(arguments: argparse.Namespace) -> str:
+    """The model to run, on this machine once this returns: a download says on standard error how far it is.
+
+    Raises
+    ------
+    ModelError
+        There is no such model, or it cannot be fetched.
+    """
+    from explorer.model import hub
+
+    name: str = arguments.model or DEFAULT_MODEL
+    if hub.locate(name, allow_pickle=arguments.allow_pickle) is None:
+        progress = _ProgressLine()
+        hub.resolve(name, allow_pickle=arguments.allow_pickle, report=progress)
+        progress.end()
+    return name
+
+
+class _ProgressLine:
+    """One line on standard error: rewritten where a person looks at it, else written once a file."""
+
+    def __init__(self) -> None:
+        self._file = ""
+        self._wide = 0
+
+    def __call__(self, progress: DownloadProgress) -> None:
+        done, total = in_bytes(progress.done_bytes), in_bytes(progress.total_bytes)
+        line = f"{progress.name}: {progress.file}, {done} of {total}"
+        if sys.stderr.isatty():
+            line += f", {in_bytes(progress.bytes_per_second)}/s"
+            self._wide = max(self._wide, len(line))
+            sys.stderr.write(f"\r{line.ljust(self._wide)}")
+            sys.stderr.flush()
+        elif progress.file != self._file:
+            sys.stderr.write(f"{line}\n")
+        self._file = progress.file
+
+    def end(self) -> None:
+        """The last line stays."""
+        if self._wide:
+            sys.stderr.write("\n")
 
 
 def text(arguments: argparse.Namespace) -> str:

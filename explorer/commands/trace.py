@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     text, params = options.text(arguments), options.sampling_params(arguments)
     folder = writable_folder(Path(arguments.out))
     lm = explorer.load(
-        arguments.model or options.DEFAULT_MODEL,
+        options.model_name(arguments),
         device=arguments.device,
         dtype=arguments.dtype,
         allow_pickle=arguments.allow_pickle,

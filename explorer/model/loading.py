@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ _LEAST_NAMED = 10
 _LOOKED_UP = ("decoder_start_token_id", "forced_bos_token_id")
 _COMPARED = ("bos_token_id", "eos_token_id", "pad_token_id")
 _LAYER_NUMBER = re.compile(r"(?:layers?|blocks?|h)\.(\d+)\.")
+
+
+# While transformers builds a model it changes what holds for the whole process (torch's default dtype,
+# its initialisers, the warnings' filters): a look at one model and the loading of another take turns.
+_building = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,7 @@ def load_tokenizer(folder: Path, rows: int) -> Any:
         Its files are missing or broken, or it belongs to another model.
     """
     try:
-        with warnings.catch_warnings():
+        with _building, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice on packages that would be faster
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=False, local_files_only=True
@@ -184,7 +190,7 @@ def load_weights(
             load_in_8bit=bits == 8, load_in_4bit=bits == 4, bnb_4bit_compute_dtype=plan.dtype
         )
     try:
-        with warnings.catch_warnings():
+        with _building, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # load reports are turned into our own sentences below
             model, report = _auto_class(config, plan.family).from_pretrained(
                 folder,
@@ -273,7 +279,7 @@ def skeleton_of(config: Any, family: Family, dtype: torch.dtype, where: Path | s
         It declares what cannot be built.
     """
     try:
-        with warnings.catch_warnings(), torch.device("meta"):
+        with _building, warnings.catch_warnings(), torch.device("meta"):
             warnings.simplefilter("ignore")
             return _auto_class(config, family).from_config(
                 config,

@@ -61,7 +61,7 @@ def peak_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def lack_of_memory(lm: LanguageModel, error: BaseException) -> ModelError:
+def lack_of_memory(lm: LanguageModel, error: BaseException, *, run_stands: bool) -> ModelError:
     """After a pass that did not fit: free what it left behind, and say what was lacking."""
     device = lm.device
     # The frames of the traceback hold the tensors of the pass.
@@ -72,7 +72,7 @@ def lack_of_memory(lm: LanguageModel, error: BaseException) -> ModelError:
     return ModelError(
         f"The pass needed {_needed(error)} on {device}, where {free} are free "
         f"now that it was given up: try a shorter text, a smaller dtype{elsewhere}, or another model; "
-        f"{lm.name} is still loaded, and the run stands where it stood."
+        f"{lm.name} is still loaded{', and the run stands where it stood' if run_stands else ''}."
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import explorer
+from explorer.__main__ import main
 from explorer.core.model_facts import DownloadProgress
 from explorer.model import hub, network
 from explorer.model.errors import CancelledError, ModelError, OfflineError
@@ -193,3 +194,42 @@ def test_that_a_local_name_needs_no_hub(served: FakeHub, checkpoint: Callable[[s
     assert hub.resolve("fr-en").name == "fr-en"
     assert hub.resolve(str(checkpoint("t5"))) == checkpoint("t5")
     assert not served.asked
+
+
+def test_that_the_command_line_tells_how_far_a_download_is(
+    served: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["trace", "--model", REPO, "--text", "the cat", "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr()
+    assert f"{REPO}: model.safetensors, " in said.err
+    assert " of 8.0 MB" in said.err
+    assert (tmp_path / "run" / "run.json").is_file()
+    assert main(["trace", "--model", REPO, "--text", "the cat", "--out", str(tmp_path / "again")]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_that_looking_and_loading_take_turns(checkpoint: Callable[[str], Path]) -> None:
+    folders = [str(checkpoint(name)) for name in ("llama", "marian", "bert", "gpt2")]
+    expected = {folder: inspect(folder) for folder in folders}
+    problems: list[BaseException] = []
+
+    def work(task: Callable[[str], object]) -> None:
+        try:
+            for folder in folders * 3:
+                task(folder)
+        except BaseException as error:  # noqa: BLE001 - told below
+            problems.append(error)
+
+    def look(folder: str) -> None:
+        assert inspect(folder) == expected[folder]
+
+    def load(folder: str) -> None:
+        assert explorer.load(folder, device="cpu", dtype="bfloat16").info.dtype == "bfloat16"
+
+    threads = [threading.Thread(target=work, args=(task,)) for task in (look, load)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert torch.get_default_dtype() == torch.float32
