@@ -178,6 +178,7 @@ class AttentionPanel(Panel):
         scale = shared_scale(maps, ColorScale(options.transform), per_map=options.per_map)
         self.compared_maps.set_maps(maps, scale=scale)
         self.scale_bar.set_scale(scale)
+        self._update_caption()
 
     def _on_chooser_changed(self) -> None:
         self._update_caption()
@@ -282,7 +283,8 @@ class AttentionPanel(Panel):
             self.caption.setText("")
             return
         lines = self._view is self.line_map
-        said = [caption_of(drawn, run, self.controls.options, lines=lines)]
+        compared = self.compared_maps.maps if self._side_by_side else ()
+        said = [caption_of(drawn, self.controls.options, lines=lines, compared=compared)]
         if self.state.model is not None and self.state.model.weights_only:
             said.append("eager attention: the model's own weights")
         said.append(self.chooser.pooled)

@@ -142,7 +142,11 @@ def test_that_words_and_hidden_tokens_hold_for_all_of_them(qtbot, panel):
     pick(qtbot, panel, (1, 3))
     panel.findChild(QAction, "attention_merge_subwords_into_words").trigger()
     panel.findChild(QAction, "attention_hide_special_tokens").trigger()
-    assert [shown.content.weights.shape for shown in panel.compared_maps.maps] == [(4, 3), (4, 3)]
+    maps = panel.compared_maps.maps
+    assert [shown.content.weights.shape for shown in maps] == [(4, 3), (4, 3)]
+    hidden = [f"{shown.content.hidden_mass.mean():.1%}" for shown in maps]
+    assert f"special tokens hidden: 2·5 {hidden[0]}, 1·3 {hidden[1]} of the weight" in panel.caption.text()
+    assert hidden[0] != hidden[1]
 
 
 def test_that_they_grow_with_the_steps(qtbot, state, panel):
