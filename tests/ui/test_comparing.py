@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 from scipy import stats
 
 from explorer.commands.window import Parts
+from explorer.core.model_facts import LoadRequest
 from explorer.core.sampling import SamplingParams
 from explorer.panels.generation.compare_view import CompareView
 from explorer.panels.generation_panel import GenerationPanel
@@ -119,3 +120,22 @@ def test_that_two_models_are_never_compared_by_a_wrong_number(open_window: Open,
     qtbot.mouseClick(view.drop_button, Qt.MouseButton.LeftButton)
     assert parts.state.generation.kept is None
     assert not view.rows.isVisible()
+
+
+def test_that_the_same_model_in_other_numbers_is_compared_whole(open_window: Open, qtbot: QtBot) -> None:
+    parts = open_window()
+    view = open_compare(qtbot, parts)
+    run_again(qtbot, parts, SamplingParams(temperature=0))
+    keep(qtbot, view)
+    parts.state.models.load_requested.emit(LoadRequest("fr-en", "cpu", "bfloat16"))
+    settle(qtbot, parts)
+    assert parts.state.model is not None
+    assert parts.state.model.dtype == "bfloat16"
+    run_again(qtbot, parts, SamplingParams(temperature=0))
+    parts.state.set_viewed_step(0)
+    words = view.line.text().split()
+    assert words[0] == "TV"
+    assert 0.0 < float(words[1]) < 0.1
+    assert view.line.text().endswith("same text before it")
+    facts = parts.window.panels["generation"].facts
+    assert facts == "kept: fr-en · float32 · greedy | on show: fr-en · bfloat16 · greedy"
