@@ -134,6 +134,19 @@ def test_that_the_lens_is_a_table_of_layers_and_steps(
     panel.grab()
 
 
+def test_that_the_lens_marks_the_decoders_layer_and_never_the_encoders(
+    qtbot: QtBot, panel: GenerationPanel, state: AppState
+) -> None:
+    run = fill(state)
+    state.generation.set_inside(make_inside(run))
+    open_view(qtbot, panel, "layers")
+    plain = panel.lens.canvas.viewport().grab().toImage()
+    state.generation.set_moment(Moment("encoder", 1))
+    assert panel.lens.canvas.viewport().grab().toImage() == plain
+    state.generation.set_moment(Moment("decoder", 1))
+    assert panel.lens.canvas.viewport().grab().toImage() != plain
+
+
 def test_that_the_layer_from_which_the_token_stays_on_top_is_found() -> None:
     lens = make_inside(make_branched_run()).lens
     assert lens is not None

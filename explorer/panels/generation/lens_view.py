@@ -234,8 +234,9 @@ class LensCanvas(QAbstractScrollArea):
         return min(self.viewport().height(), self.cell_rect(self._rows - 1, 0).bottom() + 1)
 
     def _paint_label(self, painter: QPainter, lens: LogitLens, row: int) -> None:
-        moment = self.state.generation.moment
-        stands = moment is not None and lens.labels[row] == f"layer {moment.layer}"
+        moment, run = self.state.generation.moment, self.state.run
+        stack = "encoder" if run is not None and run.family == "encoder-only" else "decoder"
+        stands = moment is not None and moment.stage == stack and lens.labels[row] == f"layer {moment.layer}"
         rect = self.cell_rect(row, 0)
         label = QRect(0, rect.top(), self.label_width - self.theme.space(0.5), rect.height())
         if stands:
