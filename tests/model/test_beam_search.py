@@ -18,6 +18,7 @@ from explorer.core.beams import BeamSearch
 from explorer.core.branches import ROOT
 from explorer.core.records import StepRecord
 from explorer.core.sampling import LogitsError, SamplingParams
+from explorer.core.stopping import Stopping
 from explorer.model.errors import CancelledError
 from explorer.model.language_model import LanguageModel
 from explorer.model.run import Run
@@ -333,3 +334,20 @@ def test_that_beams_stay_within_the_context(checkpoint: Callable[[str], Path]) -
     found = run.beam_search(4, max_new_tokens=50)
     assert len(found.hypotheses[0].token_ids) == 1
     assert run.stop_reason == "the model's context of 128 tokens is full"
+
+
+def test_that_hypotheses_end_at_a_stop_string_as_generates_do(fr_en: LanguageModel) -> None:
+    run = fr_en.generate(SENTENCE, GREEDY)
+    run.stop_when(Stopping(max_new_tokens=20, strings=("machine",)))
+    found = run.beam_search(4)
+    expected = beams(
+        reference(fr_en.folder, fr_en.family),
+        run.source.ids,
+        4,
+        max_new_tokens=20,
+        stop_strings=["machine"],
+        tokenizer=fr_en.text_tokenizer.tokenizer,
+    )
+    assert_equal(found, expected, 1)
+    assert found.hypotheses[0].finished
+    assert found.hypotheses[0].text.endswith("machine")
