@@ -240,6 +240,7 @@ class Run(ReadableRun):
         self.go_to(ROOT)
 
     def _seed(self) -> None:
+        self._seeded_with = self.params.seed
         if self.params.seed is None:
             self._generator.seed()
         else:
@@ -401,6 +402,9 @@ class Run(ReadableRun):
         """The next token and the generator's state after it was drawn."""
         if self.params.greedy:
             return int(scores.argmax(dim=-1)), self._branches.here.generator_state
+        if self.node == ROOT and self.params.seed != self._seeded_with:
+            self._seed()  # the settings were changed before the first draw
+            self._branches.here.generator_state = self._generator.get_state()
         warped = _warpers(self.params)(self._ids, scores)
         probabilities = torch.softmax(warped, dim=-1)
         token_id = int(torch.multinomial(probabilities, num_samples=1, generator=self._generator))

@@ -201,6 +201,20 @@ def test_that_seeded_sampling_equals_a_straight_run_after_going_elsewhere_and_ba
     assert run.token_ids == straight.token_ids
 
 
+def test_that_another_seed_from_the_start_draws_what_a_fresh_run_draws(
+    checkpoint: Callable[[str], Path],
+) -> None:
+    lm = explorer.load(str(checkpoint("gpt2")), device="cpu")
+    hot = SamplingParams(temperature=1.5)
+    run = lm.generate(TEXT, hot.with_changes(seed=4), max_new_tokens=10).finish()
+    for seed in (5, 4, 6):
+        run.go_to(ROOT)
+        run.params = hot.with_changes(seed=seed)
+        run.finish()
+        fresh = lm.generate(TEXT, hot.with_changes(seed=seed), max_new_tokens=10).finish()
+        assert run.token_ids == fresh.token_ids
+
+
 def test_that_a_branch_that_had_not_ended_is_finished_from_where_it_stands(fr_en: LanguageModel) -> None:
     run = fr_en.generate(SENTENCE, GREEDY)
     run.step()
