@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject
 
 from explorer.app.state import Notice
 from explorer.app.worker import Task, Worker
-from explorer.core.records import AttentionMap, AttentionOverview
+from explorer.core.records import AttentionMap, AttentionOverview, RunSnapshot
 from explorer.core.selection import AttentionKind, Place
 
 if TYPE_CHECKING:
@@ -40,16 +40,18 @@ class AttentionController(QObject):
         self._worker.submit(
             Task(
                 lambda engine, _: engine.attention_maps(run_id, kind, places),
-                partial(self._on_marked_read, run_id, kind, places),
+                partial(self._on_marked_read, run, kind, places),
                 slot="marked",
             )
         )
 
     def _on_marked_read(
-        self, run_id: int, kind: AttentionKind, places: tuple[Place, ...], maps: tuple[AttentionMap, ...]
+        self, run: RunSnapshot, kind: AttentionKind, places: tuple[Place, ...], maps: tuple[AttentionMap, ...]
     ) -> None:
-        if maps and self._is_current(run_id, kind) and places == self._state.marked.side_by_side:
-            self._state.marked.set_maps(run_id, maps)
+        # A run that has moved on since, or to another branch, has been read anew.
+        current = run is self._state.run and self._is_current(run.run_id, kind)
+        if maps and current and places == self._state.marked.side_by_side:
+            self._state.marked.set_maps(run, maps)
 
     def _on_pooling_changed(self) -> None:
         run, head, pooling = self._state.run, self._state.head, self._state.pooling

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject, Signal
 
-from explorer.core.records import AttentionMap
+from explorer.core.records import AttentionMap, RunSnapshot
 from explorer.core.selection import Place
 
 MOST_SIDE_BY_SIDE = 4
@@ -22,7 +22,7 @@ class MarkedHeads(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._places: tuple[Place, ...] = ()
-        self._run_id: int | None = None
+        self._run: RunSnapshot | None = None
         self._maps: tuple[AttentionMap, ...] = ()
 
     @property
@@ -47,18 +47,18 @@ class MarkedHeads(QObject):
         return self._places[-MOST_SIDE_BY_SIDE:]
 
     @property
-    def run_id(self) -> int | None:
-        """Of which run `maps` are."""
-        return self._run_id
+    def run(self) -> RunSnapshot | None:
+        """The run as it stood when `maps` were read: on another branch, other tokens stand on their axes."""
+        return self._run
 
     @property
     def maps(self) -> tuple[AttentionMap, ...]:
         """The maps of the heads that stand side by side, as they last arrived, one for each place."""
         return self._maps
 
-    def set_maps(self, run_id: int | None, maps: tuple[AttentionMap, ...]) -> None:
+    def set_maps(self, run: RunSnapshot | None, maps: tuple[AttentionMap, ...]) -> None:
         """The maps were read."""
         if maps is self._maps or (not maps and not self._maps):
             return
-        self._run_id, self._maps = run_id, maps
+        self._run, self._maps = run, maps
         self.maps_changed.emit()

@@ -173,8 +173,11 @@ class AttentionPanel(Panel):
         if not self._side_by_side:
             return
         options = self.controls.options
-        current = run is not None and marked.run_id == run.run_id
-        maps = compare_heads(run, marked.maps, options) if run is not None and current else ()
+        of_this_run = run is not None and marked.run is not None and marked.run.run_id == run.run_id
+        if of_this_run and marked.run is not run and self.compared_maps.maps:
+            # What is drawn is right for the step or branch that it was read at; the next is on its way.
+            return
+        maps = compare_heads(run, marked.maps, options) if run is not None and of_this_run else ()
         scale = shared_scale(maps, ColorScale(options.transform), per_map=options.per_map)
         self.compared_maps.set_maps(maps, scale=scale)
         self.scale_bar.set_scale(scale)

@@ -395,7 +395,7 @@ def test_that_marked_heads_are_read_whole_and_follow_the_run(
     settle(qtbot, controller)
     assert state.run is not None
     assert [one.head for one in state.marked.maps] == [HeadRef("encoder", 1, 2), HeadRef("encoder", 0, 5)]
-    assert state.marked.run_id == state.run.run_id
+    assert state.marked.run is state.run
     state.set_head(HeadRef("decoder", 0, 0))
     assert state.marked.places == ()
     assert state.marked.maps == ()

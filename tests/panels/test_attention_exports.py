@@ -40,7 +40,7 @@ def mark(state: AppState) -> None:
     state.mark_heads(PLACES)
     axes = state.run.attention_axes("cross")
     maps = [AttentionMap(HeadRef("cross", *one), state.overview.weights[one], *axes) for one in PLACES]
-    state.marked.set_maps(state.run.run_id, tuple(maps))
+    state.marked.set_maps(state.run, tuple(maps))
 
 
 def look_inside(qtbot, state: AppState, panel: AttentionPanel) -> CellReading:

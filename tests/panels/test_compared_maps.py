@@ -18,7 +18,7 @@ from explorer.core.tokens import Token, TokenizedText
 from explorer.panels.attention.map_content import MapEmphasis, MapHit
 from explorer.panels.attention_panel import AttentionPanel
 from explorer.theme import Theme
-from tests.support import fill, make_overview, make_run
+from tests.support import fill, make_attention, make_overview, make_run
 
 LEFT = Qt.MouseButton.LeftButton
 CONTROL = Qt.KeyboardModifier.ControlModifier
@@ -38,7 +38,7 @@ def panel(qtbot, state: AppState, theme: Theme) -> AttentionPanel:
             AttentionMap(HeadRef(overview.kind, *place), overview.weights[place], *axes)
             for place in state.marked.side_by_side
         ]
-        state.marked.set_maps(state.run.run_id, tuple(maps))
+        state.marked.set_maps(state.run, tuple(maps))
 
     state.marked.places_changed.connect(answer)
     state.overview_changed.connect(answer)
@@ -157,6 +157,20 @@ def test_that_they_grow_with_the_steps(qtbot, state, panel):
     assert [shown.content.weights.shape for shown in panel.compared_maps.maps] == [(5, 7), (5, 7)]
 
 
+def test_that_maps_keep_their_own_tokens_until_those_of_another_branch_are_read(qtbot, state, panel):
+    pick(qtbot, panel, (1, 3))
+    before = [token.label for token in panel.compared_maps.maps[0].content.rows]
+    run = state.run
+    other = dataclasses.replace(run.steps[1], token=Token(77, "▁like", "like", None, False))
+    branch = dataclasses.replace(run, steps=(run.steps[0], other, *run.steps[2:]))
+    state.set_run(branch)
+    state.set_attention(make_attention(branch, state.head))
+    assert [token.label for token in panel.compared_maps.maps[0].content.rows] == before
+    state.set_overview(make_overview(branch, state.head))
+    after = [token.label for token in panel.compared_maps.maps[0].content.rows]
+    assert after == [before[0], "▁like", *before[2:]]
+
+
 def test_that_a_cell_of_a_longer_run_does_no_harm(qtbot, state, panel):
     pick(qtbot, panel, (1, 3))
     state.set_selection(Selection(TokenRef("generated", 3), TokenRef("source", 3)))
@@ -184,7 +198,7 @@ def test_that_heads_of_a_long_text_are_exact_under_the_pointer(qtbot, state, pan
     maps = [AttentionMap(HeadRef("encoder", 0, i), weights[i], refs, refs) for i in range(2)]
     state.set_attention(maps[0])
     state.mark_heads(((0, 0), (0, 1)))
-    state.marked.set_maps(run.run_id, tuple(maps))
+    state.marked.set_maps(run, tuple(maps))
     assert panel.facts == "encoder · 2 heads side by side · a pixel is the largest of 2 × 2"
     view, rect = panel.compared_maps, panel.compared_maps.map_rects()[1]
     peak = view.scale.indices(0.75)
