@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from explorer.app.state import AppState
+from explorer.core.branches import ROOT, Node, RunTree
 from explorer.core.head_measures import ENTROPY, TO_FIRST
 from explorer.core.records import (
     AttentionMap,
@@ -90,6 +93,18 @@ def cloud_of(points: int) -> TokenCloud:
         dimensions=768,
         seconds=0.0,
     )
+
+
+def branched(run: RunSnapshot, count: int) -> RunSnapshot:
+    """``run`` with ``count`` more branches, begun evenly over its steps, each a tenth as long."""
+    nodes = [Node(ROOT, ROOT, None)]
+    nodes += [Node(i + 1, i, step) for i, step in enumerate(run.steps)]
+    for number in range(count):
+        parent = number * len(run.steps) // count
+        for step in run.steps[parent : parent + len(run.steps) // 10]:
+            nodes.append(Node(len(nodes), parent, step))
+            parent = nodes[-1].id
+    return replace(run, tree=RunTree(tuple(nodes), len(run.steps)))
 
 
 def _token(token_id: int) -> Token:

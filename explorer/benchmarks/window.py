@@ -16,6 +16,7 @@ from explorer.app.settings import Settings
 from explorer.app.state import AppState
 from explorer.benchmarks import values
 from explorer.benchmarks.figures import Figure, Plan, Skip, Target
+from explorer.core.branch_lanes import run_at
 from explorer.core.head_measures import TO_FIRST
 from explorer.core.sampling import SamplingParams
 from explorer.core.tokens import TokenizedText
@@ -25,6 +26,7 @@ from explorer.panels.embedding.gl_canvas import GLCanvas, probe_opengl
 from explorer.panels.embedding.raster_canvas import RasterCanvas
 from explorer.panels.embedding.scatter3d import Scatter3D
 from explorer.panels.embedding.scatter_overlay import ScatterOverlay
+from explorer.panels.generation_panel import GenerationPanel
 from explorer.panels.softmax_panel import SoftmaxPanel
 from explorer.panels.widgets.panel import Panel
 from explorer.theme import Theme
@@ -38,6 +40,7 @@ POINTS = 262_144
 # are kept so long.
 FAR = 30
 LONG_RUN = 1000
+BRANCHES = 20
 
 
 def measure(plan: Plan) -> Iterator[Figure | Skip]:
@@ -47,6 +50,7 @@ def measure(plan: Plan) -> Iterator[Figure | Skip]:
         yield from _sliders(plan, theme, vocabulary)
         yield from _steps(plan, theme, vocabulary, STEPS)
     yield from _steps(plan, theme, 8_000, 100 if plan.quick else LONG_RUN)
+    yield from _branches(plan, theme, 100 if plan.quick else LONG_RUN)
     yield _overview(plan, theme)
     yield _overview(plan, theme, found=True)
     yield from _cloud(plan, theme)
@@ -111,6 +115,26 @@ def _sliders(plan: Plan, theme: Theme, vocabulary: int) -> Iterator[Figure]:
 
 def _steps(plan: Plan, theme: Theme, vocabulary: int, steps: int) -> Iterator[Figure]:
     """Go from step to step in the whole window: every panel follows, and all that changed is painted."""
+    state, window = _window(plan, theme, vocabulary, steps)
+
+    def go(step: int) -> None:
+        state.set_viewed_step(step)
+        plan.app.processEvents()
+
+    of = f"{steps:,} steps, {vocabulary:,} tokens, whole window painted"
+    yield _percentile(
+        f"back and forward among the last of {of}", _spent(lambda i: go(steps - 1 - i % 2), 5 * plan.rounds)
+    )
+    yield _percentile(
+        f"to and fro over all of {of}", _spent(lambda i: go(i * FAR % (steps - 1)), 5 * plan.rounds)
+    )
+    window.close()
+    window.deleteLater()
+    state.deleteLater()
+
+
+def _window(plan: Plan, theme: Theme, vocabulary: int, steps: int) -> tuple[AppState, MainWindow]:
+    """The whole window with a made-up run on show."""
     state = AppState()
     controller = Controller(state, ModelOptions())
     window = MainWindow(state, controller, theme, Settings(), None, ())
@@ -125,18 +149,33 @@ def _steps(plan: Plan, theme: Theme, vocabulary: int, steps: int) -> Iterator[Fi
     state.set_overview(values.overview_of(run, 64))
     for _ in range(3):
         plan.app.processEvents()
+    return state, window
 
-    def go(step: int) -> None:
-        state.set_viewed_step(step)
+
+def _branches(plan: Plan, theme: Theme, steps: int) -> Iterator[Figure]:
+    """Go to other branches in the whole window with the tree open, as a click does, and grow the tree."""
+    state, window = _window(plan, theme, 8_000, steps)
+    panel = window.panels["generation"]
+    assert isinstance(panel, GenerationPanel)
+    panel.show_view("tree")
+    assert state.run is not None
+    run = values.branched(state.run, BRANCHES)
+    ends = run.tree.ends
+    state.set_run(run)
+    plan.app.processEvents()
+
+    def go(i: int) -> None:
+        end = ends[i % len(ends)]
+        state.set_run(run_at(run, end), viewed=i * FAR % len(run.tree.path(end)))
         plan.app.processEvents()
 
-    of = f"{steps:,} steps, {vocabulary:,} tokens, whole window painted"
-    yield _percentile(
-        f"back and forward among the last of {of}", _spent(lambda i: go(steps - 1 - i % 2), 5 * plan.rounds)
-    )
-    yield _percentile(
-        f"to and fro over all of {of}", _spent(lambda i: go(i * FAR % (steps - 1)), 5 * plan.rounds)
-    )
+    def grow(i: int) -> None:
+        state.set_run(run_at(run, run.nodes[-2 - i % 2]))
+        plan.app.processEvents()
+
+    of = f"among {len(ends)} branches of a tree of {len(run.tree.nodes):,} steps, whole window painted"
+    yield _percentile(f"to another branch's step {of}", _spent(go, 5 * plan.rounds))
+    yield _percentile(f"one step on or back {of}", _spent(grow, 5 * plan.rounds))
     window.close()
     window.deleteLater()
     state.deleteLater()

@@ -100,7 +100,7 @@ def lay_out(children: Sequence[Sequence[int]]) -> LaneLayout:
     return LaneLayout(tuple(lanes))
 
 
-def taken_children(tree: RunTree, results: Iterable[int] = ()) -> list[list[int]]:
+def taken_children(tree: RunTree, results: Iterable[int] = ()) -> Sequence[Sequence[int]]:
     """Per node, those that follow it, without what beam searches dropped on their way.
 
     What stays: every step that was taken otherwise, the ``results`` of a search, named nodes, the
@@ -112,6 +112,8 @@ def taken_children(tree: RunTree, results: Iterable[int] = ()) -> list[list[int]
     for node in reversed(tree.nodes[1:]):
         if stays[node.id] or node.step is None or not node.step.beam:
             stays[node.id] = stays[node.parent] = True
+    if all(stays[1:]):
+        return tree.children
     return [[child for child in row if stays[child]] for row in tree.children]
 
 

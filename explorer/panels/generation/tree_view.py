@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
 
 from explorer.app.state import AppState
 from explorer.core.branch_lanes import LaneLayout, lane_name, lay_out, log_probabilities, taken_children
-from explorer.core.branches import RunTree
+from explorer.core.branches import ROOT, RunTree
 from explorer.panels.generation.lane_view import EMPTY, LaneContent, LaneLabel, LaneView
 from explorer.panels.widgets.piece_text import probability_text, shorten, visible_text
 from explorer.panels.widgets.reading_line import ReadingLine
@@ -78,7 +78,10 @@ class TreeView(QWidget):
     def _lay_out(self) -> None:
         run = self.state.run
         tree = None if run is None else run.tree
-        if tree is not self._tree:
+        if tree is not None and self._is_laid_out(tree):
+            # Another place in the same tree: nothing moves but what is on show.
+            self._tree = tree
+        elif tree is not self._tree:
             self._tree = tree
             self._name_field.hide()
             self._sums = [] if tree is None else log_probabilities(tree)
@@ -90,6 +93,15 @@ class TreeView(QWidget):
                     LaneContent(tree, layout, self._labels(tree, layout), "steps · Σ ln p")
                 )
         self._update_place()
+
+    def _is_laid_out(self, tree: RunTree) -> bool:
+        """Whether the very nodes and names of ``tree`` stand in rows already, with its branch among them."""
+        drawn = self._tree
+        if drawn is None or tree is drawn or tree.names != drawn.names:
+            return tree is drawn
+        return tree.nodes == drawn.nodes and (
+            tree.current == ROOT or tree.current in self.lanes.content.layout.row_of
+        )
 
     def _results(self) -> tuple[int, ...]:
         """Where the last beam search's hypotheses end in the tree on show."""
