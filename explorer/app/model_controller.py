@@ -134,6 +134,11 @@ class ModelController(QObject):
         self._models.set_wanted(replace(request, name="", unload_first=False))
         self._models.set_memory(None)
         self.loaded.emit(model)
+        said = self._state.notice
+        if model.notes:
+            self._state.set_notice(Notice(" ".join(model.notes), error=False))
+        elif said is not None and not said.error:
+            self._state.set_notice(None)  # a remark about the model before
         self._memory_pause.start()
 
     def _on_failed(self, request: LoadRequest, error: BaseException) -> None:

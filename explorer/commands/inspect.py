@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+from explorer.core.fact_rows import fact_rows
 from explorer.core.model_facts import ModelFacts
-from explorer.core.quantities import in_bytes, in_short
+from explorer.core.quantities import in_bytes
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -20,27 +21,12 @@ def run(arguments: argparse.Namespace) -> int:
     from explorer.model.inspection import inspect
 
     facts = inspect(arguments.name)
-    for line in (*describe(facts), *_fits(facts)):
+    print(facts.name)
+    for name, value in fact_rows(facts):
+        print(f"  {f'{name}:'.ljust(20)}{value}")
+    for line in _fits(facts):
         print(line)
     return 0
-
-
-def describe(facts: ModelFacts) -> Iterator[str]:
-    """The facts, one line each."""
-    yield f"{facts.name}: {facts.architecture}, {facts.family}"
-    yield f"parameters: {facts.parameters:,} ({in_short(facts.parameters)}), stored as {facts.own_dtype}"
-    for kind, layers in facts.layers.items():
-        heads, groups = facts.heads[kind], facts.key_heads[kind]
-        shared = f", {groups} key-value groups" if groups != heads else ""
-        yield f"{kind} attention: {layers} layers x {heads} heads{shared}"
-    yield f"vocabulary: {facts.vocabulary_size:,} tokens of {facts.hidden_size} dimensions"
-    yield f"context: {f'{facts.context_length:,} tokens' if facts.context_length else 'no fixed limit'}"
-    yield f"licence: {facts.licence or 'not stated'}"
-    yield f"to download: {in_bytes(facts.download_bytes) if facts.download_bytes else 'nothing'}"
-    if facts.pickled:
-        yield "weights: pickled, read only with --allow-pickle"
-    if facts.quantized:
-        yield "weights: packed already"
 
 
 def _fits(facts: ModelFacts) -> Iterator[str]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 # Progress and load reports are shown by the window in its own words, not on standard error.
 transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+# These read and write many languages, and are told by a token which.
+_MANY_LANGUAGES = frozenset({"m2m_100", "mbart", "nllb-moe"})
 
 
 def load(
@@ -155,12 +157,29 @@ class LanguageModel:
             heads=heads | self.capture.heads,
             mapless=tuple(kind for kind in layers if kind not in self.capture.heads),
             weights_only=self.capture.weights_only,
-            notes=(*map_sentences(self.model), *((self.capture.note,) if self.capture.note else ())),
+            notes=tuple(
+                note
+                for note in (*map_sentences(self.model), self.capture.note, self._language_note())
+                if note
+            ),
             key_heads=key_heads,
             context_length=self.text_tokenizer.context_length,
             placement=placement,
             own_settings=self._own_settings(),
             bundled=self.bundled,
+        )
+
+    def _language_note(self) -> str:
+        """What to do with a model of many languages that was not told which one to write; else empty."""
+        settings = getattr(self.model, "generation_config", None)
+        told = getattr(settings, "forced_bos_token_id", None) is not None
+        if told or self.config.model_type not in _MANY_LANGUAGES:
+            return ""
+        source = getattr(self.text_tokenizer.tokenizer, "src_lang", None)
+        reads = f"reads every text as {source} and " if source else ""
+        return (
+            f"{self.name} {reads}writes in the language whose token comes first: force that token "
+            "as the first step."
         )
 
     def _own_settings(self) -> OwnSettings:

@@ -182,6 +182,22 @@ def test_that_dtype_can_be_changed_while_text_and_settings_stay(
     assert (state.model.name, state.model.dtype) == ("en-gpt", "bfloat16"), "the choice stays for the next"
 
 
+def test_that_what_is_to_be_known_of_a_model_is_said_when_it_is_there(
+    qtbot: QtBot, state: AppState, controller: Controller, tmp_path: Path
+) -> None:
+    folder = checkpoints.save(checkpoints.ALL["mbart"], tmp_path / "many")
+    controller.load(str(folder))
+    settle(qtbot, controller)
+    assert state.notice is not None
+    assert not state.notice.error
+    assert "writes in the language whose token comes first" in state.notice.text
+    controller.load("fr-en")
+    settle(qtbot, controller)
+    assert state.model is not None
+    assert state.model.notes == ()
+    assert state.notice is None
+
+
 def test_that_a_change_in_the_middle_of_a_run_ends_it_cleanly(
     qtbot: QtBot, state: AppState, controller: Controller
 ) -> None:

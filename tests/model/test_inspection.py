@@ -98,8 +98,9 @@ def test_that_a_broken_folder_is_refused_as_when_loading(
 def test_that_the_command_prints_facts_and_whether_it_fits(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "fr-en"]) == 0
     said = capsys.readouterr().out
-    assert "fr-en: MarianMTModel, encoder-decoder" in said
-    assert "parameters: 7,643,136" in said
+    assert said.startswith("fr-en\n")
+    assert "Architecture:       MarianMTModel" in said
+    assert "Parameters:         7,643,136" in said
     assert "float32: 31 MB, fits" in said
     assert main(["inspect", "no such model"]) == 2
 
