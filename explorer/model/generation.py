@@ -8,6 +8,7 @@ forced, go back and branch.
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import time
 from typing import TYPE_CHECKING, Any
@@ -305,6 +306,8 @@ class DecodingRun(Run):
             inputs["decoder_input_ids"] = ids
         else:
             inputs["input_ids"] = ids
+            if "logits_to_keep" in inspect.signature(self.lm.model.forward).parameters:
+                inputs["logits_to_keep"] = 1
         positions = torch.arange(self._start_length - 1, ids.shape[1], device=ids.device)
         return StepInputs(inputs, torch.zeros_like(positions), positions)
 

@@ -38,7 +38,8 @@ def read_inside(run: Run, run_id: int = 0, top: int = 5) -> InsideReading:
     """Read the inside of every step that the run stands at.
 
     One forward pass over the whole branch, and the output head once per layer: O(layers * steps *
-    vocabulary * hidden size). On the device, one layer's vectors and at most 128 MB of logits at a time.
+    vocabulary * hidden size). On the device, besides that pass's own logits (of the last token alone where
+    the model can be told so), the steps' vectors of every layer and at most 128 MB of logits at a time.
 
     Parameters
     ----------
@@ -65,12 +66,11 @@ def read_inside(run: Run, run_id: int = 0, top: int = 5) -> InsideReading:
     with torch.inference_mode():
         watch = _Watch(lm, given)
         with watch.watching():
-            outputs = lm.model(**given.inputs, return_dict=True)
+            lm.model(**given.inputs, return_dict=True)
         lens, notes = None, tuple(watch.notes())
         if lm.has_head:
-            own = outputs.logits[given.rows, given.positions]  # (S, V)
-            del outputs
-            chosen = torch.tensor(run.token_ids, device=own.device)
+            own = torch.tensor(run.steps[0].logits, device=lm.device)[None]  # (1, V)
+            chosen = torch.tensor(run.token_ids, device=lm.device)
             lens = read_lens(lm, watch.handovers(), watch.streams, own, chosen, given.inputs, top)
             if lens is None:
                 notes = (*notes, "The output head could not be applied on its own: there is no logit lens.")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 # Logits of so many entries are held at a time, whatever the number of steps: 128 MB.
 MOST_ENTRIES = 1 << 25
-# A product of the same numbers in another order may differ by so many units of their format.
-HEAD_ULPS = 64
+# Another pass over the same tokens differs by its rounding; a head that lacks something, by far more.
+TOLERANCE, HALF_TOLERANCE = 1e-3, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ def read_lens(
     handovers : sequence of Handover
         Where it may take its vectors from; the first that gives the model's own logits is taken.
     streams : sequence of torch.Tensor
-        (S, D) each: what enters layer 0, and what leaves each layer.
+        (S, D) each: what enters layer 0, and what leaves each layer; the last gives the model's own choice.
     own : torch.Tensor
-        (S, V) the model's own logits, for the last row.
+        (1, V) the run's own logits of the first step, which the head's are held to.
     chosen : torch.Tensor
         (S,) the steps' tokens.
     inputs : dict
@@ -83,14 +83,11 @@ def read_lens(
     if handover is None:
         return None
     rows: list[list[torch.Tensor]] = []
-    steps, vocabulary = own.shape
-    block = max(1, MOST_ENTRIES // vocabulary)
-    parts = [slice(first, first + block) for first in range(0, steps, block)]
-    for stream in streams[:-1]:
+    block = max(1, MOST_ENTRIES // own.shape[1])
+    parts = [slice(first, first + block) for first in range(0, len(chosen), block)]
+    for stream in streams:
         found = [_summary(_logits(lm, handover, stream[part], inputs), chosen[part], top) for part in parts]
         rows.append([torch.cat(column) for column in zip(*found, strict=True)])
-    found = [_summary(own[part], chosen[part], top) for part in parts]
-    rows.append([torch.cat(column) for column in zip(*found, strict=True)])
     stacked = [torch.stack(column, dim=1).cpu().numpy() for column in zip(*rows, strict=True)]
     labels = ("input", *(f"layer {index}" for index in range(len(streams) - 1)))
     return LogitLens(labels, *stacked)
@@ -108,10 +105,11 @@ def _is_own(
         logits = _logits(lm, handover, last[:1], inputs)
     except (AttributeError, TypeError, KeyError, IndexError, RuntimeError):
         return False  # its code asks the stack for something else
-    if logits.shape != own[:1].shape:
+    if logits.shape != own.shape:
         return False
-    apart = float((logits.float() - own[:1].float()).abs().max())
-    return apart <= HEAD_ULPS * torch.finfo(lm.dtype).eps * float(own[:1].abs().max())
+    apart = float((logits.float() - own).abs().max())
+    tolerance = TOLERANCE if lm.dtype == torch.float32 else HALF_TOLERANCE
+    return apart <= tolerance * float(own.abs().max())
 
 
 def _logits(
