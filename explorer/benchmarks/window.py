@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PySide6.QtCore import QPoint, QPointF, Qt
@@ -128,6 +128,17 @@ def _steps(plan: Plan, theme: Theme, vocabulary: int, steps: int) -> Iterator[Fi
     yield _percentile(
         f"to and fro over all of {of}", _spent(lambda i: go(i * FAR % (steps - 1)), 5 * plan.rounds)
     )
+    source = state.source
+    assert isinstance(source, TokenizedText)
+    count = 5 * plan.rounds
+    longer = values.run_of(source, vocabulary, steps + count + 1)
+
+    def add(i: int) -> None:
+        state.set_run(replace(longer, steps=longer.steps[: steps + 1 + i]))
+        plan.app.processEvents()
+
+    target = FRAME_MS if steps == STEPS else None
+    yield _percentile(f"a step added, every token another, to {of}", _spent(add, count), target)
     window.close()
     window.deleteLater()
     state.deleteLater()

@@ -309,6 +309,9 @@ def test_that_a_label_keeps_its_place_while_it_is_free_and_no_more_are_placed_th
     moved = place_labels(anchors, [(40.0, 14.0)], 400, 400, 4.0, [right], before=[0])[0]
     assert moved.place == 1
     assert place_labels(anchors, [(40.0, 14.0)], 400, 400, 4.0, [(0.0, 0.0, 400.0, 400.0)]) == []
+    # A point without a label of its own is not covered either.
+    beside = [*anchors, (230.0, 200.0, 4.0)]
+    assert place_labels(beside, [(40.0, 14.0)], 400, 400, 4.0)[0].place == 1
     many = [(float(x), float(y), 1.0) for x in range(0, 4000, 100) for y in range(0, 4000, 100)]
     placed = place_labels(many, [(20.0, 10.0)] * len(many), 4000, 4000, 4.0)
     assert [spot.index for spot in placed] == list(range(MOST_LABELS))

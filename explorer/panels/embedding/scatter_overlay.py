@@ -215,7 +215,9 @@ class ScatterOverlay(QWidget):
             for i in drawn
             if self.rect().contains(round(float(seen[0, i])), round(float(seen[1, i])))
         ]
-        self._paint_labels(painter, self._labels(spots), taken)
+        spots.sort(key=lambda spot: -spot[0].emphasis)
+        unnamed = [(x, y, self.mark_radius(mark)) for mark, x, y in spots[MOST_LABELS:]]
+        self._paint_labels(painter, self._labels(spots[:MOST_LABELS]), unnamed, taken)
 
     def _paint_axis_names(self, painter: QPainter) -> list[Box]:
         font = self._theme.prose("small")
@@ -348,7 +350,14 @@ class ScatterOverlay(QWidget):
             painter.drawChord(box, -90 * 16, 180 * 16)
         painter.setOpacity(1.0)
 
-    def _paint_labels(self, painter: QPainter, labels: list[_Label], taken: list[Box]) -> None:
+    def _paint_labels(
+        self,
+        painter: QPainter,
+        labels: list[_Label],
+        unnamed: list[tuple[float, float, float]],
+        taken: list[Box],
+    ) -> None:
+        """Write ``labels`` where they cover neither each other nor a point, with a name or without."""
         # Two or three fonts among all labels.
         metrics: dict[str, QFontMetricsF] = {}
         sizes = []
@@ -358,7 +367,7 @@ class ScatterOverlay(QWidget):
                 metrics[key] = QFontMetricsF(label.font)
             sizes.append((metrics[key].horizontalAdvance(label.text) + 4, metrics[key].height()))
         before = [self._places.get(label.key) for label in labels]
-        anchors = [(label.x, label.y, label.radius) for label in labels]
+        anchors = [*((label.x, label.y, label.radius) for label in labels), *unnamed]
         gap = self._theme.space(0.6)
         placed = place_labels(anchors, sizes, self.width(), self.height(), gap, taken, before)
         self._places = {labels[spot.index].key: spot.place for spot in placed}
@@ -391,7 +400,7 @@ class ScatterOverlay(QWidget):
                 self._label_color(mark),
                 mark.pale,
             )
-            for mark, x, y in sorted(spots, key=lambda spot: -spot[0].emphasis)[:MOST_LABELS]
+            for mark, x, y in spots
         ]
         if self._pair is not None and self._pair.text and self._angle_at is not None:
             at = sum(1 for mark, _, _ in spots if mark.emphasis >= Emphasis.HOVERED)
