@@ -172,6 +172,9 @@ class CompareView(QWidget):
         place = self.alignment.place_of(viewed)
         self.rows.show_place(place)
         other = self.alignment.pairs[place][0]
+        if viewed < len(kept.run.steps) and same_context(kept.run, viewed, here.run, viewed):
+            # Chosen after the very same text: these two say the most, even where one token more follows.
+            other = viewed
         if other is None:
             self.line.setText(f"step {viewed}: the kept run has no counterpart")
             self.bars.show_bars(())
