@@ -144,6 +144,8 @@ class Player(QObject):
         run = self._state.run
         if run is not None and run.finished and not self._state.stale:
             self._generation.set_playing(False)
+            if not run.steps:
+                self._state.step_requested.emit()  # whoever answers says why there is nothing to play
             return
         self._asked = (-1, 0) if run is None else (run.run_id, len(run.steps))
         fastest = self._generation.speed.steps_per_second is None

@@ -129,3 +129,14 @@ def test_that_a_stop_string_and_a_limit_end_the_run_and_are_named(open_window: O
     assert run() == "stop string “machine” written"
     say(0, "")
     assert run() == "end-of-sequence token"
+
+
+def test_that_playing_where_there_is_nothing_to_play_says_why(open_window: Open, qtbot: QtBot) -> None:
+    parts = open_window(text="No mask here.")
+    parts.state.model_requested.emit("en-mlm")
+    settle(qtbot, parts)
+    play(qtbot, parts)
+    settle(qtbot, parts)
+    assert not parts.state.generation.playing
+    assert parts.state.notice is not None
+    assert "no [MASK] to fill in" in parts.state.notice.text

@@ -27,7 +27,7 @@ class ForceMenu(QMenu):
         self._state = state
         self.setObjectName("force_menu")
         self.setToolTipsVisible(True)
-        heading = self.addAction(f"Write this at step {step.index} instead:")
+        heading = self.addAction(f"Write this at step {step.index} instead, as a new branch:")
         heading.setEnabled(False)
         for rank, (token_id, probability) in enumerate(step.best):
             if token_id == step.token.id:

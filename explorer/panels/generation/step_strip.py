@@ -383,7 +383,7 @@ class StepStrip(QAbstractScrollArea):
         index, part = hit
         step = run.steps[index]
         if part.kind == "force_other":
-            return f"Write another token at step {index}, and go on from there."
+            return f"Write another token at step {index}: a new branch begins there, and this one stays."
         if part.token_id is not None and part.kind != "force":
             piece = shorten(visible_piece(self.state.piece(part.token_id)), 60)
             lines = [
@@ -392,7 +392,9 @@ class StepStrip(QAbstractScrollArea):
                 "in the model's own distribution: temperature 1, nothing cut",
             ]
             if part.kind == "alternative":
-                lines.append(f"Click selects it; a double click writes it at step {index} instead.")
+                lines.append(
+                    f"Click selects it; a double click writes it at step {index} instead, as a new branch."
+                )
                 return "\n".join(lines)
             how = {"forced": "forced by hand", "beam": "taken by the beam search"}.get(
                 step.choice, f"chosen under: {step.params.summary}"
@@ -401,7 +403,7 @@ class StepStrip(QAbstractScrollArea):
                 how += f" (now: {self.state.sampling.summary})"
             return "\n".join([*lines, how])
         if part.kind == "force" and part.token_id is not None:
-            return f"Write this token at step {index} instead, and go on from there."
+            return f"Write this token at step {index} instead: a new branch begins there, and this one stays."
         return f"step {index}: entropy {step.entropy_bits:.4f} bits. Click to view it in every panel."
 
     # -- keys -----------------------------------------------------------------------------------
