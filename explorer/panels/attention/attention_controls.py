@@ -46,8 +46,8 @@ _SUMMARIES: dict[AttentionSummary, tuple[str, str]] = {
     ),
 }
 _POOLINGS: dict[Pooling, tuple[str, str]] = {
-    "max": ("largest weight of each block", "A peak stays visible, however small."),
-    "mean": ("mean weight of each block", "As a blurred picture; a narrow peak fades."),
+    "max": ("largest of each block", "A peak stays visible, however small."),
+    "mean": ("mean of each block", "As a blurred picture; a narrow peak fades."),
 }
 _TOGETHER: dict[str, tuple[AttentionSummary, str]] = {
     "side by side": ("head", "The marked heads beside each other, up to four."),
@@ -250,30 +250,35 @@ class AttentionControls(QWidget):
             action.setToolTip(meaning)
             group.addAction(action)
             action.triggered.connect(lambda _checked=False, name=name: self.order_chosen.emit(name))
-        self.menu.addSection("Colour scale")
+        # Each choice names what it is of: styles leave out the titles of a menu's sections.
+        self.menu.addSeparator()
         transforms = QActionGroup(self)
         for name in TRANSFORMS:
             action = self._check(name, _TRANSFORM_TOOLTIPS[name], self._transform_setter(name), transforms)
+            action.setText(f"colours: {name}")
             action.setChecked(name == self.options.transform)
-        self.menu.addSection("Strongest colour")
+        self.menu.addSeparator()
         tops = QActionGroup(self)
         fixed = self._check(
-            "fixed: 1", "Maps of all heads can be compared.", self._setter("per_map", False), tops
+            "fixed", "Maps of all heads can be compared.", self._setter("per_map", False), tops
         )
+        fixed.setText("strongest colour: 1, for every map")
         fixed.setChecked(True)
-        self._check(
-            "per map: its largest weight",
+        own = self._check(
+            "per map",
             "Shows the pattern of a faint map; colours of two maps cannot be compared.",
             self._setter("per_map", True),
             tops,
         )
-        self.menu.addSection("Thumbnails of a long text")
+        own.setText("strongest colour: the map's own largest weight")
+        self.menu.addSeparator()
         poolings = QActionGroup(self)
         for pooling, (text, meaning) in _POOLINGS.items():
             action = self._check(text, meaning, self._pooling_asker(pooling), poolings)
+            action.setText(f"thumbnails of a long text: {text}")
             action.setObjectName(f"attention_pool_{pooling}")
             action.setChecked(pooling == "max")
-        self.menu.addSection("Leave out")
+        self.menu.addSeparator()
         self._toggle(
             "hide special tokens",
             "The weight that they hold is stated. Padding would be among them; one text alone has none.",

@@ -49,7 +49,7 @@ def caption_of(
     shown = [one.content.weights for one in compared] or [drawn.content.weights]
     largest = max((float(weights.max()) for weights in shown if weights.size), default=1.0)
     if largest < _FAINT and not options.per_map and options.transform == "linear":
-        said.append(f"largest weight {largest:.2g}: a scale of its own (Display) shows the pattern")
+        said.append(f"largest weight {largest:.2g}: see Display, strongest colour")
     return " · ".join(said)
 
 
