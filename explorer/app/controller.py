@@ -118,6 +118,7 @@ class Controller(QObject):
 
     def shut_down(self) -> None:
         """Cancel what is going on and end the worker; returns when it has ended."""
+        self._generation.stop()
         self._pause.stop()
         self._finishing = False
         self._models.shut_down()

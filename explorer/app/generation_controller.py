@@ -51,6 +51,12 @@ class GenerationController(QObject):
         generation.beams_requested.connect(self._on_beams_requested)
         generation.beams_cancelled.connect(self._on_beams_cancelled)
 
+    def stop(self) -> None:
+        """Ask for nothing any more: no timer is to wake a worker that has ended."""
+        self._state.generation.set_playing(False)
+        self._state.generation.set_watched(False)
+        self._pause.stop()
+
     def _run(self) -> RunSnapshot | None:
         """The run on show, where it is the current one."""
         run = self._state.run

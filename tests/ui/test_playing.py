@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
+from PySide6.QtTest import QSignalSpy
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
@@ -140,3 +141,19 @@ def test_that_playing_where_there_is_nothing_to_play_says_why(open_window: Open,
     assert not parts.state.generation.playing
     assert parts.state.notice is not None
     assert "no [MASK] to fill in" in parts.state.notice.text
+
+
+def test_that_nothing_is_asked_after_the_window_has_closed(open_window: Open, qtbot: QtBot) -> None:
+    parts = open_window()
+    parts.window.panels["generation"].show_view("layers")
+    parts.state.generation.set_speed(Speed("quick", 200.0))
+    play(qtbot, parts)
+    qtbot.waitUntil(
+        lambda: parts.state.run is not None and len(parts.state.run.steps) > 1, timeout=TIMEOUT_MS
+    )
+    parts.window.close()
+    asked = QSignalSpy(parts.state.step_requested)
+    qtbot.wait(200)
+    assert asked.count() == 0
+    assert not parts.state.generation.playing
+    assert parts.controller.idle

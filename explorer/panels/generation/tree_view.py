@@ -121,7 +121,9 @@ class TreeView(QWidget):
         for lane, letter in zip(layout.lanes, layout.letters, strict=True):
             name = lane_name(tree, lane) or letter
             facts = f"{lane.column + len(lane.nodes)} · {signed(self._sums[lane.nodes[-1]])}"
-            told = f"branch {name}: click shows its end, a double click or F2 names it."
+            text = shorten(visible_text(self.state.generation.outcome_at(lane.nodes[-1]).text), 200)
+            told = f"branch {name}: {text}" if text else f"branch {name}"
+            told += "\nClick shows its end, a double click or F2 names it."
             labels.append(LaneLabel(name, facts, told=told))
         return tuple(labels)
 
