@@ -172,7 +172,7 @@ class Distribution:
 
     Notes
     -----
-    What is read off it is worked out when it is first asked for, from one thread at a time.
+    What is read off it is worked out when it is first asked for, from any thread.
     """
 
     ranked: RankedLogits
@@ -373,8 +373,7 @@ class RankedLogits:
     def distribution(self, params: SamplingParams) -> Distribution:
         """Reshape by ``params``; no sort unless a penalty changed.
 
-        O(V) when the temperature changed or top-p looks past top-k, O(kept) otherwise. Called from
-        any thread, but from one at a time.
+        O(V) when the temperature changed or top-p looks past top-k, O(kept) otherwise; from any thread.
         """
         return self._after_penalties(params).temper_and_cut(params)
 
@@ -382,16 +381,19 @@ class RankedLogits:
         key = (params.repetition_penalty, params.no_repeat_ngram_size)
         if key[0] in (None, 1.0) and key[1] in (None, 0):
             return self
-        if self._penalised is None or self._penalised[0] != key:
+        known = self._penalised
+        if known is None or known[0] != key:
             logits = apply_penalties(self.logits, self.previous_ids, *key)
-            self._penalised = (key, RankedLogits(logits, self.previous_ids))
-        return self._penalised[1]
+            known = self._penalised = (key, RankedLogits(logits, self.previous_ids))
+        return known[1]
 
     def _at_temperature(self, temperature: float) -> TemperedLogits:
         """The scores at one temperature; the last one asked for is kept."""
-        if self._tempered is None or self._tempered.temperature != temperature:
-            self._tempered = TemperedLogits(self.sorted_logits, temperature, self._best, self._lowest)
-        return self._tempered
+        tempered = self._tempered
+        if tempered is None or tempered.temperature != temperature:
+            tempered = TemperedLogits(self.sorted_logits, temperature, self._best, self._lowest)
+            self._tempered = tempered
+        return tempered
 
     def temper_and_cut(self, params: SamplingParams) -> Distribution:
         """Apply temperature, top-k, top-p, min-p and typical-p, but no penalty."""

@@ -46,7 +46,8 @@ class TemperedLogits:
 
     Notes
     -----
-    Used from one thread at a time. O(1) to make, or O(log V) where the quotients overflow.
+    O(1) to make, or O(log V) where the quotients overflow. Threads that share one may work the same
+    thing out twice; what is kept is only ever replaced whole.
     """
 
     # What has not been asked for yet. Here, because one of these is made at every move of a slider.
@@ -89,12 +90,12 @@ class TemperedLogits:
 
     def exponentials(self, end: int) -> FloatArray:
         """(end,) float32; `log_ratios`, exponentiated; not to be written to. O(end) once."""
-        if self._exponentials.size < end:
+        known = self._exponentials
+        if known.size < end:
             # When it grows, it grows by half at least: a slider that creeps up does not start over each time.
-            size = min(self.end, max(end, self._exponentials.size * 3 // 2))
-            ratios = self.log_ratios(size)
-            self._exponentials = np.exp(ratios, out=ratios)
-        return self._exponentials[:end]
+            ratios = self.log_ratios(min(self.end, max(end, known.size * 3 // 2)))
+            known = self._exponentials = np.exp(ratios, out=ratios)
+        return known[:end]
 
     def exponential(self, rank: int) -> np.float32:
         """One of `exponentials`."""
@@ -230,26 +231,29 @@ class TemperedLogits:
 
     def _sums_of_tails(self, end: int) -> npt.NDArray[np.float64]:
         """(end,) sums of the last exponentials, from one of them to all."""
-        if self._tails is None or self._tails[0] != end:
-            self._tails = (end, self.exponentials(end)[::-1].cumsum(dtype=np.float64))
-        return self._tails[1]
+        tails = self._tails
+        if tails is None or tails[0] != end:
+            tails = self._tails = (end, self.exponentials(end)[::-1].cumsum(dtype=np.float64))
+        return tails[1]
 
     def _sums_of_blocks(self, end: int) -> npt.NDArray[np.float64]:
-        if self._block_sums is None or self._block_sums[0] != end:
+        known = self._block_sums
+        if known is None or known[0] != end:
             blocks = end // _BLOCK
             ascending = self.probabilities(end)[::-1][: blocks * _BLOCK]
             sums = ascending.reshape(blocks, _BLOCK).sum(axis=1, dtype=np.float64)
-            self._block_sums = (end, np.cumsum(sums))
-        return self._block_sums[1]
+            known = self._block_sums = (end, np.cumsum(sums))
+        return known[1]
 
     def _typical(self, end: int) -> tuple[FloatArray, npt.NDArray[np.float64]]:
         """How far each rank's surprise is above the entropy (end,), and the running sum (end + 1,)."""
-        if self._surprises is None or self._surprises[0] != end:
+        known = self._surprises
+        if known is None or known[0] != end:
             log_probabilities = self.log_ratios(end) - np.float32(math.log(self.sum(0, end)))
             probabilities = np.exp(log_probabilities)
             finite = np.isfinite(log_probabilities)
             entropy = -(log_probabilities[finite] * probabilities[finite]).sum(dtype=np.float64)
             running = np.zeros(end + 1)
             np.cumsum(probabilities, dtype=np.float64, out=running[1:])
-            self._surprises = (end, -log_probabilities - np.float32(entropy), running)
-        return self._surprises[1:]
+            known = self._surprises = (end, -log_probabilities - np.float32(entropy), running)
+        return known[1:]

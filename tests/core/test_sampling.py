@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -346,6 +347,32 @@ def test_that_ranked_logits_reused_equal_a_fresh_reshape(
         np.testing.assert_array_equal(reused.kept, fresh.kept)
         assert reused.mass_cut == fresh.mass_cut
         assert reused.entropy_bits == fresh.entropy_bits
+
+
+def test_that_threads_may_share_ranked_logits() -> None:
+    logits = np.random.default_rng(4).normal(0.0, 3.0, 3000).astype(np.float32)
+    ranked = RankedLogits(logits)
+    moves = [
+        SamplingParams(temperature, top_k, top_p)
+        for temperature in (0.5, 0.9, 2.0)
+        for top_k in (None, 20, 700)
+        for top_p in (None, 0.5, 0.97)
+    ]
+    expected = [reshape(logits, params).probabilities for params in moves]
+    wrong: list[SamplingParams] = []
+
+    def drag(seed: int) -> None:
+        for index in np.random.default_rng(seed).integers(0, len(moves), 400):
+            found = ranked.distribution(moves[index])
+            if not np.array_equal(found.probabilities, expected[index]):
+                wrong.append(moves[index])
+
+    threads = [threading.Thread(target=drag, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 @settings(deadline=None)
