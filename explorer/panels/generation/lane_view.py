@@ -222,7 +222,8 @@ class LaneView(QAbstractScrollArea):
             return
         view, across, down = self.viewport(), self.horizontalScrollBar(), self.verticalScrollBar()
         if rect.left() < self.label_width:
-            across.setValue(across.value() + rect.left() - self.label_width)
+            # One step before it stays in sight: what it followed, and the fork where it is one.
+            across.setValue(across.value() + rect.left() - self.label_width - self.pitch)
         elif rect.right() > view.width():
             across.setValue(across.value() + rect.right() + self.gap - view.width())
         if rect.top() < self.header_height:
