@@ -40,6 +40,7 @@ def measure(plan: Plan) -> Iterator[Figure | Skip]:
         yield from _as_html(plan, gpt2, device)
         for size in checkpoints.sizes(quick=True):
             yield _bytes_per_token(size, checkpoints.save(size, plan.folder), device)
+        yield _eager_bytes(plan, checkpoints.eager(), device)
 
 
 def _one_head(plan: Plan, size: checkpoints.Size, device: str) -> Figure:
@@ -187,6 +188,36 @@ def _bytes_per_token(size: checkpoints.Size, folder: Path, device: str) -> Figur
                 "growth from 128 to 192 tokens with that from 64 to 128, but for position bias (relative)",
                 abs(float(rows[1] / rows[0]) - 1.0),
                 0.01,
+            ),
+        ),
+    )
+
+
+def _eager_bytes(plan: Plan, size: checkpoints.Size, device: str) -> Figure:
+    """What a run keeps whose weights themselves are kept, beside an eager pass that returns them."""
+    folder = checkpoints.save(size, plan.folder)
+    lm = explorer.load(str(folder), device=device)
+    run = lm.generate(checkpoints.text(SHORT_TOKENS), max_new_tokens=LENGTHS[-1]).finish()
+    found = run.attention("decoder")
+    kept = run.notes.resident_bytes()
+    layers, heads, rows, keys = found.shape
+    expected = float(layers * heads * rows * keys * lm.dtype.itemsize)
+    eager = plain_model(size, folder, device, attn_implementation="eager")
+    ids = torch.tensor([[*run.source.ids, *run.token_ids[:-1]]], device=device)
+    with torch.inference_mode():
+        own = torch.cat(eager(ids, output_attentions=True, return_dict=True).attentions).cpu().numpy()
+    return Figure(
+        "attention",
+        f"kept under eager attention at {keys} tokens, {size.name}",
+        device,
+        float(kept),
+        "bytes",
+        others={"by the formula": expected},
+        ratios={"by the formula": kept / expected},
+        target=Target(1.0, "by the formula"),
+        agreements=(
+            Agreement(
+                "weights with the eager ones (largest difference)", float(np.abs(found - own).max()), 1e-4
             ),
         ),
     )

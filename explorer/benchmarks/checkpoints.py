@@ -38,6 +38,11 @@ def sizes(quick: bool) -> tuple[Size, ...]:
     )
 
 
+def eager() -> Size:
+    """A small model whose fast attention cannot be read."""
+    return Size("small BLOOM", "decoder-only", lambda: _bloom(2000, hidden_size=128, n_layer=2, n_head=4))
+
+
 def save(size: Size, folder: Path) -> Path:
     """Make the checkpoint in a folder of its own inside ``folder``, where it is not there yet."""
     own = folder / size.name
@@ -86,6 +91,11 @@ def _t5(vocabulary: int, d_model: int, d_ff: int, layers: int, heads: int) -> tr
 def _gpt2(vocabulary: int, **sizes: Any) -> transformers.PreTrainedModel:
     config = transformers.GPT2Config(vocab_size=vocabulary, pad_token_id=0, **sizes)
     return transformers.GPT2LMHeadModel(config)
+
+
+def _bloom(vocabulary: int, **sizes: Any) -> transformers.PreTrainedModel:
+    config = transformers.BloomConfig(vocab_size=vocabulary, pad_token_id=0, **sizes)
+    return transformers.BloomForCausalLM(config)
 
 
 def _marian(vocabulary: int, width: int, layers: int, heads: int) -> transformers.PreTrainedModel:

@@ -53,8 +53,8 @@ def test_that_each_compared_side_but_a_clock_has_a_ratio(written: dict[str, Any]
 
 
 def test_that_notes_grow_by_the_stated_formula(written: dict[str, Any]) -> None:
-    kept = [figure for figure in written["figures"] if figure["name"].startswith("kept per")]
-    assert len(kept) >= 3
+    kept = [figure for figure in written["figures"] if figure["name"].startswith("kept")]
+    assert len(kept) >= 4
     for figure in kept:
         assert figure["value"] == pytest.approx(figure["others"]["by the formula"], rel=1e-9)
 
