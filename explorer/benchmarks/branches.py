@@ -1,4 +1,4 @@
-"""Walking a run's tree, many steps in one run, and beam search."""
+"""Walking a run's tree, many steps in one run, beam search, and looking inside steps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BEAM_TOKENS = 32
 
 
 def measure(plan: Plan) -> Iterator[Figure]:
-    """Going back, on and elsewhere; a long run; beams."""
+    """Going back, on and elsewhere; a long run; beams; the inside of steps."""
     _, gpt2, _ = checkpoints.sizes(plan.quick)
     _, small_gpt2, _ = checkpoints.sizes(quick=True)
     for device in plan.devices:
@@ -35,6 +35,7 @@ def measure(plan: Plan) -> Iterator[Figure]:
         yield from _long_run(plan, small_gpt2, device)
         for size in checkpoints.sizes(plan.quick):
             yield _beams(plan, size, device)
+        yield _inside(plan, gpt2, device)
 
 
 # -- walking ------------------------------------------------------------------------------------------
@@ -256,6 +257,49 @@ def _beams(plan: Plan, size: checkpoints.Size, device: str) -> Figure:
                     ).max()
                 ),
                 1e-4,
+            ),
+        ),
+    )
+
+
+# -- the inside of steps ----------------------------------------------------------------------------------
+
+
+def _inside(plan: Plan, size: checkpoints.Size, device: str) -> Figure:
+    """Every part of every layer and the logit lens, beside hidden states and the head on them by hand."""
+    folder = checkpoints.save(size, plan.folder)
+    lm, plain = explorer.load(str(folder), device=device), plain_model(size, folder, device)
+    run = lm.generate(checkpoints.text(PROMPT_TOKENS), max_new_tokens=BEAM_TOKENS).finish()
+    ids = torch.tensor([[*run.source.ids, *run.token_ids[:-1]]], device=device)
+    name = "output_hidden_states, and the head on each by hand"
+
+    def by_hand() -> Any:
+        with torch.inference_mode():
+            states = plain(ids, output_hidden_states=True, use_cache=False).hidden_states
+            last = len(states) - 1
+            found = []
+            for index, state in enumerate(states):
+                hidden = state[0, -BEAM_TOKENS:]
+                hidden = hidden if index == last else plain.transformer.ln_f(hidden)
+                found.append(torch.softmax(plain.lm_head(hidden), dim=-1).topk(5))
+        return found
+
+    timed = in_turn({"explorer": run.inside, name: by_hand}, min(plan.rounds, 5))
+    ours, theirs = timed["explorer"].result.lens, timed[name].result
+    others, ratios = compared(timed, "explorer")
+    probabilities = torch.stack([found.values for found in theirs], dim=1).cpu().numpy()
+    return Figure(
+        "branches",
+        f"the inside of {BEAM_TOKENS} steps, {size.name}",
+        device,
+        timed["explorer"].median,
+        others=others,
+        ratios=ratios,
+        agreements=(
+            Agreement(
+                "the five most likely at every layer with those by hand (largest difference)",
+                float(np.abs(ours.top_probabilities - probabilities).max()),
+                1e-5,
             ),
         ),
     )
