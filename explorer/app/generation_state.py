@@ -40,9 +40,10 @@ class Speed:
     name : str
         As it is chosen by.
     steps_per_second : float or None
-        None is as fast as the model goes.
+        None is as fast as the model goes; 0 takes as long as its moments take.
     moment_ms : int or None
-        How long each moment inside a step is stood at; None walks no moments.
+        How long each moment inside a step is stood at; 0 shares the step's time among them, None
+        walks no moments.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Speed:
 
 SPEEDS = (
     Speed("layer by layer", 0.0, 800),
-    Speed("0.5 steps/s", 0.5, 150),
+    Speed("0.5 steps/s", 0.5, 0),
     Speed("1 step/s", 1.0),
     Speed("2 steps/s", 2.0),
     Speed("4 steps/s", 4.0),

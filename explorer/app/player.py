@@ -115,7 +115,7 @@ class Player(QObject):
         place = self._place(moments)
         if self._walks and self._generation.moment is not None and 0 <= place < len(moments) - 1:
             self._generation.set_moment(moments[place + 1])
-            self._timer.start(self._generation.speed.moment_ms or 0)
+            self._timer.start(self._moment_ms(len(moments)))
         elif self._generation.speed.steps_per_second is None:
             self._ask()
         elif viewed is not None and viewed < len(run.steps) - 1:
@@ -128,15 +128,23 @@ class Player(QObject):
     def _walks(self) -> bool:
         return self._generation.speed.moment_ms is not None
 
+    def _moment_ms(self, count: int) -> int:
+        """How long a moment of a step with so many is stood at."""
+        speed = self._generation.speed
+        if speed.moment_ms or not speed.steps_per_second:
+            return speed.moment_ms or 0
+        return round(_TICK_MS / speed.steps_per_second / count)
+
     def _begin_step(self) -> None:
         """A step has come into view: walk through it, or stand at it for as long as the speed says."""
         model, run, speed = self._state.model, self._state.run, self._generation.speed
         self._entering = False
         if model is None or run is None:
             return
-        if speed.moment_ms is not None:
-            self._generation.set_moment(step_moments(model, run, self._state.viewed_step)[0])
-            self._timer.start(speed.moment_ms)
+        if self._walks:
+            moments = step_moments(model, run, self._state.viewed_step)
+            self._generation.set_moment(moments[0])
+            self._timer.start(self._moment_ms(len(moments)))
         else:
             self._timer.start(round(_TICK_MS / speed.steps_per_second) if speed.steps_per_second else 0)
 

@@ -102,6 +102,16 @@ def test_that_slow_playing_walks_through_every_moment(qtbot: QtBot, player: Play
     assert seen == [(step, m) for step in (4, 5) for m in step_moments(model, run, step)]
 
 
+def test_that_a_steps_time_is_shared_among_its_moments(player: Player, state: AppState) -> None:
+    fill(state, 6)
+    state.set_viewed_step(2)
+    state.generation.set_speed(Speed("half", 0.5, 0))
+    state.generation.set_playing(True)
+    assert (state.viewed_step, state.generation.moment) == (3, Moment("decoder", 0))
+    assert player._timer.interval() == round(2000 / len(step_moments(make_model(), make_run(6), 3)))
+    assert state.generation.playing
+
+
 def test_that_a_step_of_the_model_is_walked_from_its_first_moment(
     qtbot: QtBot, player: Player, state: AppState
 ) -> None:
