@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.utils import import_utils
 
 from explorer.core.records import Family
 from explorer.model import devices
@@ -145,6 +146,9 @@ def _without_advice(error: BaseException) -> str:
     text = first_line(error)
     if "trust_remote_code" in text:
         return "it needs code of its own, and this program never runs code from a checkpoint."
+    if "tiktoken" in text and not import_utils.is_protobuf_available():
+        # transformers takes a SentencePiece file that it cannot read for one of tiktoken's.
+        return "it comes as a SentencePiece file alone, which takes the package protobuf to read."
     return text
 
 

@@ -366,6 +366,19 @@ def test_that_a_tokenizer_with_a_handful_of_tokens_is_refused(folder: Path) -> N
     assert "tokenizer" in refusal(folder)
 
 
+def test_that_the_package_that_is_wanting_is_the_one_that_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        # What transformers says where protobuf is not installed.
+        raise ImportError("`tiktoken` is required to read a `tiktoken` file. Install it with `pip ...`.")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", fail)
+    assert "tiktoken" in refusal(folder)
+    monkeypatch.setattr("transformers.utils.import_utils.is_protobuf_available", lambda: False)
+    assert "takes the package protobuf" in refusal(folder)
+
+
 @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root can read everything")
 def test_that_a_file_that_may_not_be_read_is_refused(folder: Path) -> None:
     (folder / "config.json").chmod(0)

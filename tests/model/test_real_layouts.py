@@ -17,8 +17,6 @@ from explorer.core.sampling import SamplingParams
 from explorer.model.errors import TextError
 from tests.model import real_layouts
 
-# Converted from SentencePiece alone, which takes the package protobuf.
-SENTENCEPIECE_ALONE = {"t5-small", "flan-t5, sharded", "tinyllama", "mbart", "pegasus", "mt5"}
 AUTO = {
     "encoder-decoder": transformers.AutoModelForSeq2SeqLM,
     "decoder-only": transformers.AutoModelForCausalLM,
@@ -33,8 +31,6 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     made: dict[str, Path] = {}
 
     def make(name: str) -> Path:
-        if name in SENTENCEPIECE_ALONE:
-            pytest.importorskip("google.protobuf")
         if name not in made:
             made[name] = real_layouts.make(name, tmp_path_factory.mktemp("layout"))
         return made[name]
