@@ -139,7 +139,7 @@ class SoftmaxPanel(Panel):
         for view in self.views.values():
             self._pages.addWidget(view)
         self._left = QBoxLayout(QBoxLayout.Direction.LeftToRight)
-        self._left.addWidget(self.chooser, 0, Qt.AlignmentFlag.AlignTop)
+        self._left.addWidget(self.chooser, 0, Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self._left.addWidget(self._pages, 1)
         self._content = QBoxLayout(QBoxLayout.Direction.LeftToRight, content)
         self._content.addLayout(self._left, 1)
@@ -391,6 +391,11 @@ class SoftmaxPanel(Panel):
         rows = 1 if chart >= space(75) else 2
         self.reading.setFixedHeight(row * rows + 2)
         self.reading.setWordWrap(rows > 1)
+        # A view that is not open says nothing of itself when it needs less or more than before.
+        for layout in (self._top, self._bottom, self._chart):
+            layout.invalidate()
+        for page in (*self.views.values(), self._pages):
+            page.updateGeometry()
         align = Qt.AlignmentFlag.AlignRight if wide else Qt.AlignmentFlag.AlignLeft
         self.rest_line.setAlignment(align | Qt.AlignmentFlag.AlignVCenter)
 

@@ -150,6 +150,25 @@ def test_that_a_long_row_wraps_and_nothing_is_wider_than_the_view(
     assert row.text_label.height() >= row.text_label.heightForWidth(row.text_label.width())
 
 
+@pytest.mark.parametrize("width", [430, 760, 1200])
+def test_that_a_narrow_row_leaves_its_text_room(
+    qtbot: QtBot, state: AppState, panel: SoftmaxPanel, width: int
+) -> None:
+    panel.resize(width, 500)
+    fill_grid(state)
+    qtbot.wait(50)
+    content = panel.controls.parentWidget()
+    assert content is not None
+    assert content.width() <= panel.width()
+    row = panel.temperatures.rows[1]
+    assert row.width() <= panel.temperatures.width()
+    text, count = row.text_label.geometry(), row.count.geometry()
+    assert text.width() >= 100
+    assert row.rect().contains(text)
+    assert row.rect().contains(count)
+    assert not text.intersects(count)
+
+
 # -- the seed, which the grid and the draws share ------------------------------------------------------
 
 

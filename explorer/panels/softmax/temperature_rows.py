@@ -5,14 +5,24 @@ from __future__ import annotations
 import html
 
 from PySide6.QtCore import QEvent, QSize, Qt
-from PySide6.QtGui import QEnterEvent, QFontMetrics, QKeyEvent, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy, QWidget
+from PySide6.QtGui import (
+    QEnterEvent,
+    QFontMetrics,
+    QKeyEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import QAbstractButton, QBoxLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from explorer.core.temperature_grid import TemperatureGrid
+from explorer.panels.widgets.elided_label import ElidedLabel
 from explorer.panels.widgets.piece_text import visible_text
 from explorer.theme import Theme
 
 _WAITING = "…"
+_WIDE_STEPS = 90.0
 
 
 class TemperatureRow(QAbstractButton):
@@ -29,16 +39,21 @@ class TemperatureRow(QAbstractButton):
         self.text_label = self._label("text")
         self.text_label.setTextFormat(Qt.TextFormat.RichText)
         self.text_label.setWordWrap(True)
-        self.count = self._label("count")
+        self.count = ElidedLabel(self)
+        self.count.setObjectName("row_count")
         self.count.setProperty("role", "reading")
+        self.count.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.count.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        self.count.setAlignment(Qt.AlignmentFlag.AlignTop)
         policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
         self.text_label.setSizePolicy(policy)
         self._row = QHBoxLayout(self)
-        top = Qt.AlignmentFlag.AlignTop
-        self._row.addWidget(self.temperature, 0, top)
-        self._row.addWidget(self.text_label, 1, top)
-        self._row.addWidget(self.count, 0, top)
+        self._row.addWidget(self.temperature, 0, Qt.AlignmentFlag.AlignTop)
+        self._said = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._said.addWidget(self.text_label, 1)
+        self._said.addWidget(self.count)
+        self._row.addLayout(self._said, 1)
         policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
@@ -98,16 +113,30 @@ class TemperatureRow(QAbstractButton):
         space = self.theme.space
         self._row.setContentsMargins(space(1.2), space(0.6), space(1.2), space(0.6))
         self._row.setSpacing(space(1.5))
+        self._said.setSpacing(space(0.5))
+        self._arrange(self.width())
         self.temperature.setFont(self.theme.mono("body", bold=True))
         self.text_label.setFont(self.theme.prose("body"))
         width = QFontMetrics(self.theme.mono("body", bold=True)).horizontalAdvance("greedy")
         self.temperature.setFixedWidth(width + space(0.5))
         self.temperature.setStyleSheet(f"color: {self.theme.color('text').name()};")
 
+    def _arrange(self, width: int) -> None:
+        """How long it is stands beside the text, or below it where that would leave the text no room."""
+        wide = width >= self.theme.space(_WIDE_STEPS)
+        direction = QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom
+        if self._said.direction() is not direction:
+            self._said.setDirection(direction)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102
+        self._arrange(event.size().width())
+        super().resizeEvent(event)
+
     def hasHeightForWidth(self) -> bool:  # noqa: D102
         return True
 
     def heightForWidth(self, width: int) -> int:  # noqa: D102
+        self._arrange(width)
         return self._row.heightForWidth(width)
 
     def sizeHint(self) -> QSize:  # noqa: D102
