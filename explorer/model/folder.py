@@ -7,6 +7,7 @@ safetensors files are enough to refuse what is broken or made to do harm.
 from __future__ import annotations
 
 import json
+import re
 import stat
 import struct
 from collections.abc import Iterator
@@ -49,7 +50,8 @@ _LAYER_KEYS = {
     "num_encoder_layers",
 }
 _POSITION_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_source_positions", "max_seq_len")
-# No list in a config is this long, and some of these counts become lists as soon as the config is read.
+# No model has so many of these, and some become lists as soon as the config is read.
+_COUNTED = re.compile(r"(?:layers?|heads?|experts?|groups|blocks|labels)$")
 _MAX_COUNT = 100_000
 _MAX_POSITIONS = 2**26
 _MAX_TABLE_WITHOUT_ROTARY = 2**17
@@ -295,13 +297,9 @@ def _why_no_config(folder: Path) -> str:
 
 def _check_counts(config: dict[str, Any], folder: Path) -> None:
     for where, key, value in _integers(config):
-        counted = key.startswith(("num_", "n_")) or key.endswith(
-            ("_layers", "_heads", "_experts", "_groups", "_blocks")
-        )
-        a_size = any(part in key for part in ("position", "ctx", "token", "param", "emb", "inner", "vocab"))
         if value < 0 and key in _LAYER_KEYS:
             raise ModelError(f"The config.json in {folder} declares {where} = {value}.")
-        if counted and not a_size and value > _MAX_COUNT:
+        if _COUNTED.search(key) and value > _MAX_COUNT:
             raise ModelError(f"The config.json in {folder} declares {where} = {value:,}; no model has that.")
 
 

@@ -117,6 +117,11 @@ def test_that_a_config_that_lies_is_refused(folder: Path, entries: dict[str, Any
     assert str(folder) in refusal(folder)
 
 
+def test_that_large_numbers_that_are_no_counts_are_left_alone(folder: Path) -> None:
+    change(folder, n_words=200_000, num_training_steps=10**6, num_tokens_seen=10**12, max_length=10**9)
+    assert explorer.load(str(folder), device="cpu").info.family == "decoder-only"
+
+
 @pytest.mark.parametrize("positions", [10**9, 100_000])
 def test_that_a_table_of_positions_is_not_computed_without_bound(marian: Path, positions: int) -> None:
     change(marian, max_position_embeddings=positions)
