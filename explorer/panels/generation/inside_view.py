@@ -155,6 +155,7 @@ class InsideCanvas(QAbstractScrollArea):
         """Colours or sizes changed."""
         self._number, self._small = self.theme.mono("small"), self.theme.prose("small")
         self._bold = self.theme.prose("small", bold=True)
+        self._neuron_width = QFontMetrics(self._number).horizontalAdvance("000: +0.00")
         self.row_height = QFontMetrics(self._number).height() + self.theme.space(0.6)
         self.header_height = QFontMetrics(self._small).height() + self.theme.space(0.4)
         self._update_range()
@@ -203,7 +204,9 @@ class InsideCanvas(QAbstractScrollArea):
         layer = measure("layer 00") + space(1)
         part = measure("cross-attention") + space(1.5)
         rest = self.viewport().width() - layer - part - space(1)
-        bars = max(space(11), min(rest * 3 // 10, space(36)))
+        bars = max(space(10), min(rest * 3 // 10, space(36)))
+        if rest - 2 * bars < self._neuron_width:
+            bars = rest // 2  # no neuron would fit whole: the tooltip has them
         lefts = [0, layer, layer + part, layer + part + bars, layer + part + 2 * bars]
         return [*zip(lefts, [layer, part, bars, bars, max(0, rest - 2 * bars)], strict=True)]
 
@@ -216,7 +219,7 @@ class InsideCanvas(QAbstractScrollArea):
         with QPainter(self.viewport()) as painter:
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             painter.setOpacity(DIMMED_OPACITY if self._dimmed else 1.0)
-            headings = ("", "", "added", "stream", "strongest neurons")
+            headings = ("", "", "added", "stream", self._neuron_heading(columns[4][1]))
             for (left, width), text in zip(columns, headings, strict=True):
                 self._write(painter, QRect(left, 0, width, self.header_height), text, self._small, "muted")
             painter.setClipRect(self.viewport().rect().adjusted(0, self.header_height, 0, 0))
@@ -248,6 +251,13 @@ class InsideCanvas(QAbstractScrollArea):
             self._paint_bar(painter, cells[2], row.added, color)
         self._paint_bar(painter, cells[3], row.stream, "before")
         self._write(painter, cells[4], self._fitting(row.neurons, cells[4].width()), self._number, "muted")
+
+    def _neuron_heading(self, room: int) -> str:
+        """In as many words as there is room for; none where no neuron would fit whole."""
+        measure = QFontMetrics(self._small).horizontalAdvance
+        if room < self._neuron_width:
+            return ""
+        return next((text for text in ("strongest neurons", "neurons") if measure(text) <= room), "")
 
     def _fitting(self, neurons: Sequence[tuple[int, float]], room: int) -> str:
         """As many neurons as there is room for whole; the tooltip has all."""
