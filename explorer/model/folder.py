@@ -112,7 +112,7 @@ class Checkpoint:
     @property
     def quantized(self) -> bool:
         """Whether the weights are packed in fewer bits than their names' shapes say."""
-        return "quantization_config" in self.config
+        return "quantization_config" in self.config or "compression_config" in self.config
 
 
 def read_checkpoint(folder: Path, *, allow_pickle: bool = False) -> Checkpoint:
