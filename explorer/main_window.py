@@ -256,7 +256,10 @@ class MainWindow(QMainWindow):
         # The softmax panel needs its controls' height and no more; the rest goes to the pictures.
         below = max(height * 30 // 100, self._theme.space(41))
         bars = self._theme.space(22)
-        rows = [(height - below - bars) // 2, (height - below - bars) // 2, below]
+        left = height - below - bars
+        # A sentence's chips need so much; what a taller window adds goes to the steps below them.
+        above = min(left // 2, max(self._theme.space(35), left * 38 // 100))
+        rows = [above, left - above, below]
         self.resizeDocks([tokens, generation, softmax], rows, Qt.Orientation.Vertical)
 
     def _classroom_scale(self) -> float:
