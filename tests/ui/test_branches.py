@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 from explorer.commands.window import Parts
 from explorer.core.sampling import SamplingParams
 from explorer.core.selection import TokenRef
+from explorer.panels.generation.force_menu import ForceMenu
 from explorer.panels.generation_panel import GenerationPanel
 from tests.ui.conftest import settle
 
@@ -167,3 +168,30 @@ def test_that_reset_keeps_the_branches_and_a_replay_under_other_settings_is_one_
     assert state.run.token_ids == first.token_ids
     settle(qtbot, parts)
     assert state.run.text == first.text
+
+
+def test_that_another_token_is_forced_from_the_tree_on_a_branch_that_is_not_on_show(
+    open_window: Open, qtbot: QtBot
+) -> None:
+    parts = open_window()
+    run_to_the_end(qtbot, parts)
+    force_by_hand(qtbot, parts, 2, 0)
+    assert parts.state.run is not None
+    other = parts.state.run.token_ids
+    open_view(qtbot, parts, "tree")
+    tree = generation(parts).tree
+    step = parts.state.run.tree.nodes[4].step  # step 3 of the first branch
+    assert step is not None
+    action = next(a for a in tree.make_menu(0, 4).actions() if a.text() == "Write another token at step 3 …")
+    action.trigger()
+    menu = tree.findChild(ForceMenu)
+    token_id = next(token_id for token_id, _ in step.best if token_id != step.token.id)
+    entry = menu.findChild(QLineEdit, "force_entry")
+    qtbot.keyClicks(entry, str(token_id))
+    qtbot.keyClick(entry, Qt.Key.Key_Return)
+    settle(qtbot, parts)
+    run = parts.state.run
+    assert run.token_ids == (*[s.token.id for s in run.steps[:3]], token_id)
+    assert run.token_ids[:3] != other
+    assert parts.state.viewed_step == 3
+    assert len(run.tree.ends) == 3

@@ -90,14 +90,16 @@ class LaneView(QAbstractScrollArea):
         A person clicked a node, or went to it with the arrow keys; and the last node of its row.
     row_hovered : int
         The pointer is over a row; -1 when it is over none.
-    rename_wanted, menu_wanted : int
-        A double click or F2 on a row's label, a right click on the row.
+    rename_wanted : int
+        A double click or F2 on a row's label.
+    menu_wanted : int, int, QPoint
+        A right click on a row: which, the node under it or -1, and where on the screen.
     """
 
     node_chosen = Signal(int, int)
     row_hovered = Signal(int)
     rename_wanted = Signal(int)
-    menu_wanted = Signal(int, QPoint)
+    menu_wanted = Signal(int, int, QPoint)
 
     def __init__(self, state: AppState, theme: Theme, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -372,12 +374,12 @@ class LaneView(QAbstractScrollArea):
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: D102
         point = event.pos()
-        row = self.row_at(point)
+        row, node = self.row_at(point), self.node_at(point)
         if event.reason() is QContextMenuEvent.Reason.Keyboard and self._cursor is not None:
-            row = self.content.layout.row_of.get(self._cursor)
-            point = self.node_rect(self._cursor).bottomLeft()
+            row, node = self.content.layout.row_of.get(self._cursor), self._cursor
+            point = self.node_rect(node).bottomLeft()
         if row is not None:
-            self.menu_wanted.emit(row, self.viewport().mapToGlobal(point))
+            self.menu_wanted.emit(row, -1 if node is None else node, self.viewport().mapToGlobal(point))
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: D102
         point = event.position().toPoint()

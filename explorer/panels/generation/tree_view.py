@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
 from explorer.app.state import AppState
 from explorer.core.branch_lanes import LaneLayout, lane_name, lay_out, log_probabilities, taken_children
 from explorer.core.branches import ROOT, RunTree
+from explorer.panels.generation.force_menu import ForceMenu
 from explorer.panels.generation.lane_view import EMPTY, LaneContent, LaneLabel, LaneView
 from explorer.panels.widgets.piece_text import probability_text, shorten, visible_text
 from explorer.panels.widgets.reading_line import ReadingLine
@@ -215,11 +216,11 @@ class TreeView(QWidget):
 
     # -- the menu -------------------------------------------------------------------------------
 
-    def _on_menu_wanted(self, row: int, place: QPoint) -> None:
-        self.make_menu(row).popup(place)
+    def _on_menu_wanted(self, row: int, node: int, place: QPoint) -> None:
+        self.make_menu(row, node, place).popup(place)
 
-    def make_menu(self, row: int) -> QMenu:
-        """What can be done with the branch of a row."""
+    def make_menu(self, row: int, node: int = -1, place: QPoint | None = None) -> QMenu:
+        """What can be done with the branch of a row, and with the node under the pointer."""
         end = self.lanes.content.layout.lanes[row].nodes[-1]
         run, name = self.state.run, self.lanes.content.labels[row].name
         menu = QMenu(self)
@@ -227,6 +228,10 @@ class TreeView(QWidget):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.addAction("Show this branch").triggered.connect(lambda: self.lanes.choose(end))
         menu.addAction("Rename …").triggered.connect(lambda: self.rename(row))
+        step = self.lanes.content.tree.nodes[node].step if node > ROOT else None
+        if step is not None:
+            force = menu.addAction(f"Write another token at step {step.index} …")
+            force.triggered.connect(lambda: self.open_force_menu(node, place or QPoint()))
         compare = menu.addAction("Compare with the branch on show")
         compare.triggered.connect(lambda: self.comparison_wanted.emit(end, f"branch {name}"))
         compare.setEnabled(run is not None and end not in run.nodes)
@@ -235,3 +240,18 @@ class TreeView(QWidget):
         copy.triggered.connect(lambda: QGuiApplication.clipboard().setText(text))
         copy.setEnabled(bool(text))
         return menu
+
+    def open_force_menu(self, node: int, place: QPoint) -> ForceMenu:
+        """Offer what a node's step could write instead, as a new branch."""
+        step = self.lanes.content.tree.nodes[node].step
+        assert step is not None
+        menu = ForceMenu(self.state, self.theme, step, self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.token_chosen.connect(lambda token_id: self._force(node, token_id))
+        menu.popup(place)
+        return menu
+
+    def _force(self, node: int, token_id: int) -> None:
+        # What is forced is always the step in view: first to its branch.
+        self.lanes.choose(node)
+        self.state.force_requested.emit(token_id)
