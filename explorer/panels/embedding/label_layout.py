@@ -10,6 +10,10 @@ import numpy.typing as npt
 
 # More could not be read, and placing them would hold up the picture.
 MOST_LABELS = 100
+# Among more points than these there is hardly room for a label, and looking for it takes long: only the
+# first ones, which are what is pointed at, are given a try.
+_CROWD = 150
+_ALWAYS = 12
 # Eight sides, best first: beside the point, then above and below, then the corners.
 _SIDES = ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 1))
 # How far out, in gaps; beyond the first, a leader line says whose label it is.
@@ -95,6 +99,8 @@ def place_labels(
         span = (left.min(), top.min(), right.max(), bottom.max())
         hit = _overlaps(points, span)
         hit[index] = False
+        if index >= _ALWAYS and np.count_nonzero(hit) > _CROWD:
+            continue
         taken_here = boxes[:, :count]
         near = np.concatenate([points[:, hit], taken_here[:, _overlaps(taken_here, span)]], axis=1)[..., None]
         free &= ~((near[0] < right) & (left < near[2]) & (near[1] < bottom) & (top < near[3])).any(axis=0)

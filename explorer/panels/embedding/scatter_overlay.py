@@ -206,15 +206,15 @@ class ScatterOverlay(QWidget):
         if self._pair is not None:
             taken += self._paint_pair(painter, self._pair)
         # The strongest last, so that nothing covers it.
-        drawn = [i for i in range(len(self._marks)) if np.isfinite(seen[:2, i]).all()]
-        for i in sorted(drawn, key=lambda i: (self._marks[i].emphasis, -seen[2, i])):
-            self._paint_point(painter, self._marks[i], float(seen[0, i]), float(seen[1, i]))
-        # A label beside the edge for a point beyond it would look like a point of its own.
-        spots = [
-            (self._marks[i], float(seen[0, i]), float(seen[1, i]))
-            for i in drawn
-            if self.rect().contains(round(float(seen[0, i])), round(float(seen[1, i])))
+        shown = np.flatnonzero(np.isfinite(seen[:2]).all(axis=0)).tolist()
+        drawn = [
+            (self._marks[i], x, y, z) for i, (x, y, z) in zip(shown, seen[:, shown].T.tolist(), strict=True)
         ]
+        for mark, x, y, _ in sorted(drawn, key=lambda spot: (spot[0].emphasis, -spot[3])):
+            self._paint_point(painter, mark, x, y)
+        # A label beside the edge for a point beyond it would look like a point of its own.
+        inside = self.rect()
+        spots = [(mark, x, y) for mark, x, y, _ in drawn if inside.contains(round(x), round(y))]
         spots.sort(key=lambda spot: -spot[0].emphasis)
         unnamed = [(x, y, self.mark_radius(mark)) for mark, x, y in spots[MOST_LABELS:]]
         self._paint_labels(painter, self._labels(spots[:MOST_LABELS]), unnamed, taken)
@@ -332,9 +332,10 @@ class ScatterOverlay(QWidget):
 
     def _paint_point(self, painter: QPainter, mark: Mark, x: float, y: float) -> None:
         theme = self._theme
-        painter.setOpacity(0.4 if mark.pale else 1.0)
         radius = self.mark_radius(mark)
         box = QRectF(x - radius, y - radius, 2 * radius, 2 * radius)
+        if mark.pale:
+            painter.setOpacity(0.4)
         if mark.emphasis is Emphasis.SELECTED:
             ring = QPen(theme.color("selection"), max(3.0, theme.space(0.55)))
         elif mark.emphasis is Emphasis.HOVERED:
