@@ -24,7 +24,7 @@ from explorer.panels.embedding.embedding_tools import TOOLS
 from explorer.panels.embedding.label_layout import MOST_LABELS, place_labels
 from explorer.panels.embedding.raster_canvas import splat
 from explorer.panels.embedding.scatter3d import Scatter3D
-from explorer.panels.embedding.scatter_overlay import Mark
+from explorer.panels.embedding.scatter_overlay import Mark, ScatterOverlay
 from explorer.panels.embedding_panel import EmbeddingPanel
 from explorer.theme import DARK, Theme
 from tests.support import TEXT, fill, make_cloud, make_model, make_run
@@ -297,6 +297,20 @@ def test_that_labels_never_lie_on_each_other_or_outside() -> None:
         assert a[3] <= 400
         for b in boxes[:i]:
             assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def test_that_a_long_sentence_leaves_a_tools_tokens_their_names(panel: EmbeddingPanel) -> None:
+    overlay = panel.scatter.findChild(ScatterOverlay)
+    assert overlay is not None
+    rng = np.random.default_rng(0)
+    spread = [tuple(place) for place in rng.uniform(-0.3, 0.3, (150, 3)).tolist()]
+    sentence = [Mark(i, "w", ("generated",), at=place) for i, place in enumerate(spread)]
+    asked = Mark(900, "asked for", ("vocabulary",), at=(0.45, 0.0, 0.0))
+    selected = Mark(901, "selected", ("generated",), Emphasis.SELECTED, at=(-0.45, 0.0, 0.0))
+    panel.scatter.set_marks([*sentence, asked, selected])
+    overlay.grab()
+    assert {900, 901} <= overlay.named
+    assert 20 < len(overlay.named) <= MOST_LABELS
 
 
 def test_that_a_label_keeps_its_place_while_it_is_free_and_no_more_are_placed_than_can_be_read() -> None:

@@ -183,6 +183,11 @@ class ScatterOverlay(QWidget):
         """The lines that are drawn."""
         return self._trails
 
+    @property
+    def named(self) -> frozenset[int]:
+        """`Mark.index` of those that had room for their label at the last painting."""
+        return frozenset(self._places)
+
     def mark_radius(self, mark: Mark) -> float:
         """How large a mark is drawn, in pixels."""
         steps = {Emphasis.SELECTED: 1.35, Emphasis.HOVERED: 1.15}.get(mark.emphasis, 0.85)
@@ -215,7 +220,9 @@ class ScatterOverlay(QWidget):
         # A label beside the edge for a point beyond it would look like a point of its own.
         inside = self.rect()
         spots = [(mark, x, y) for mark, x, y, _ in drawn if inside.contains(round(x), round(y))]
-        spots.sort(key=lambda spot: -spot[0].emphasis)
+        # Where not all can be named, those that a tool asked for come before the sentence's.
+        crowded = len(spots) > MOST_LABELS
+        spots.sort(key=lambda spot: (-spot[0].emphasis, crowded and spot[0].sides[0] != "vocabulary"))
         unnamed = [(x, y, self.mark_radius(mark)) for mark, x, y in spots[MOST_LABELS:]]
         self._paint_labels(painter, self._labels(spots[:MOST_LABELS]), unnamed, taken)
 
