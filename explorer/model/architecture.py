@@ -72,7 +72,7 @@ def is_bare(config: Any) -> bool:
 
 def context_length(config: Any) -> int | None:
     """Most positions that a model has; None where it has no fixed number (T5's relative positions)."""
-    length = getattr(config, "max_position_embeddings", None)
+    length = getattr(config.get_text_config(), "max_position_embeddings", None)
     if not isinstance(length, int) or length < 1:
         return None
     return length - (2 if config.model_type in _OFFSET_POSITIONS else 0)
@@ -98,6 +98,7 @@ def attention_layout(
         }
         return {"encoder": encoder, "decoder": decoder, "cross": decoder}, heads, dict(heads)
     kind: AttentionKind = "decoder" if family == "decoder-only" else "encoder"
+    config = config.get_text_config()  # of one that reads pictures too, the part that reads and writes text
     query_heads = int(getattr(config, "num_attention_heads", None) or 0)
     key_heads = int(getattr(config, "num_key_value_heads", None) or query_heads)
     return {kind: int(config.num_hidden_layers)}, {kind: query_heads}, {kind: key_heads}

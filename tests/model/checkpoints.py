@@ -107,6 +107,16 @@ def mt5() -> transformers.PreTrainedModel:
     )
 
 
+def gemma3_with_pictures() -> transformers.PreTrainedModel:
+    """A decoder whose config holds another for a tower that reads pictures; here it only reads text."""
+    text = {**_IDS, **_GROUPED, "head_dim": 8, "sliding_window": 6, "query_pre_attn_scalar": 8}
+    pictures = {**_STACK, "num_hidden_layers": 3, "image_size": 16, "patch_size": 8}
+    config = transformers.Gemma3Config(
+        text_config=text, vision_config=pictures, mm_tokens_per_image=4, image_token_id=95, **_IDS
+    )
+    return transformers.Gemma3ForConditionalGeneration(config)
+
+
 def _stack(model_class: Any, **settings: Any) -> Callable[[], transformers.PreTrainedModel]:
     return lambda: model_class(model_class.config_class(**{**_IDS, **settings}))
 
@@ -152,6 +162,7 @@ DECODER_ONLY: dict[str, Callable[[], transformers.PreTrainedModel]] = {
         transformers.Gemma3ForCausalLM, head_dim=8, sliding_window=6, query_pre_attn_scalar=8, **_GROUPED
     ),
 }
+DECODER_ONLY["gemma 3, with a tower for pictures"] = gemma3_with_pictures
 ENCODER_ONLY: dict[str, Callable[[], transformers.PreTrainedModel]] = {
     "bert": _stack(transformers.BertForMaskedLM, **_STACK),
     "roberta": _stack(transformers.RobertaForMaskedLM, **_STACK),

@@ -76,7 +76,7 @@ def head_by_hand(model: Any, hidden: torch.Tensor) -> torch.Tensor:
     logits = model.lm_head(hidden)
     if hasattr(model, "final_logits_bias"):
         logits = logits + model.final_logits_bias
-    cap = getattr(config, "final_logit_softcapping", None)
+    cap = getattr(config.get_text_config(), "final_logit_softcapping", None)
     return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
@@ -92,6 +92,7 @@ def final_norm_by_hand(model: Any) -> Any:
         "gpt2": lambda: model.transformer.ln_f,
         "gpt_neox": lambda: model.gpt_neox.final_layer_norm,
         "modernbert": lambda: model.model.final_norm,
+        "gemma3": lambda: model.model.language_model.norm,
     }
     if kind in by_kind:
         return by_kind[kind]()
@@ -199,8 +200,8 @@ def parts_by_hand(model: Any) -> Iterator[list[tuple[str, Any, Any]]]:
     elif kind == "modernbert":
         for layer in model.model.layers:
             yield [("self-attention", layer.attn, None), ("feed-forward", layer.mlp, layer.mlp.Wo)]
-    elif kind in {"gemma2", "gemma3_text"}:
-        for layer in model.model.layers:
+    elif kind in {"gemma2", "gemma3", "gemma3_text"}:
+        for layer in getattr(model.model, "language_model", model.model).layers:
             yield [
                 ("self-attention", layer.post_attention_layernorm, None),
                 ("feed-forward", layer.post_feedforward_layernorm, layer.mlp.down_proj),
