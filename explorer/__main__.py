@@ -44,6 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     trace = commands.add_parser("trace", help="run the model without a window and write everything to files")
     _add_model_options(trace)
+    _add_language_options(trace)
     _add_sampling_options(trace)
     trace.add_argument(
         "--out", required=True, metavar="DIR", help="folder for run.json, *.npz and tokens.csv"
@@ -108,6 +109,15 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="read weights from pytorch_model.bin too, which can run code; for sources you trust",
     )
+
+
+def _add_language_options(parser: argparse.ArgumentParser) -> None:
+    for name, does in (("source", "reads"), ("target", "writes")):
+        parser.add_argument(
+            f"--{name}-language",
+            metavar="CODE",
+            help=f"what a model of many languages {does}, by its own code, e.g. fr, fr_XX or fra_Latn",
+        )
 
 
 def _add_window_options(parser: argparse.ArgumentParser) -> None:

@@ -40,13 +40,19 @@ def run(arguments: argparse.Namespace) -> int:
         dtype=arguments.dtype,
         allow_pickle=arguments.allow_pickle,
     )
-    traced = lm.generate(text, params).finish(arguments.max_new_tokens)
+    traced = lm.generate(
+        text,
+        params,
+        source_language=arguments.source_language,
+        target_language=arguments.target_language,
+    ).finish(arguments.max_new_tokens)
     write_atomically(folder / "run.json", json.dumps(as_json(traced), indent=1, ensure_ascii=False).encode())
     write_atomically(folder / "attention.npz", attention_npz(traced))
     write_atomically(folder / "logits.npz", logits_npz(traced))
     write_atomically(folder / "tokens.csv", tokens_csv(traced).encode())
-    for note in lm.info.notes:
-        print(note)
+    for note in (*lm.info.notes, traced.snapshot().languages.sentence(lm.name)):
+        if note:
+            print(note)
     if traced.source.cut_tokens:
         print(
             f"The text is {len(traced.source) + traced.source.cut_tokens} tokens long and the model reads "
@@ -92,6 +98,7 @@ def as_json(run: Run) -> dict[str, Any]:
             "notes": info.notes,
         },
         "settings": _settings(run.params),
+        "languages": {"source": run.source.language, "target": run.target_language},
         "source": {
             "text": run.source.text,
             "tokens": [_token(token) for token in run.source.tokens],

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from explorer.core.branches import EMPTY, ROOT, Node, RunTree
 from explorer.core.head_measures import Measure, PerHead
+from explorer.core.languages import NO_LANGUAGES, LanguagePair
 from explorer.core.own_settings import NO_OWN_SETTINGS, OwnSettings
 from explorer.core.penalties import apply_penalties, banned_by_ngrams
 from explorer.core.recently_used import RecentlyUsed
@@ -67,6 +68,11 @@ class ModelInfo:
         What its own generation settings say.
     bundled : bool
         Whether it comes with the program, and is opened by its name alone.
+    languages : tuple of str
+        Codes of the languages that it reads and writes, as its tokenizer has them; empty for a model
+        that is not told any.
+    own_languages : LanguagePair
+        What the checkpoint itself sets of them.
     """
 
     name: str
@@ -89,6 +95,8 @@ class ModelInfo:
     weights_only: bool = False
     own_settings: OwnSettings = NO_OWN_SETTINGS
     bundled: bool = False
+    languages: tuple[str, ...] = ()
+    own_languages: LanguagePair = NO_LANGUAGES
 
     @property
     def attention_kinds(self) -> tuple[AttentionKind, ...]:
@@ -259,6 +267,8 @@ class RunSnapshot:
     tree : RunTree
         Every step ever taken, on this branch and on others; its current node is the last of `steps`.
         A straight line of `steps` where none is given that ends in them.
+    target_language : str
+        The language that is written, by the tokenizer's code; empty where the model was not told one.
     """
 
     run_id: int
@@ -271,6 +281,7 @@ class RunSnapshot:
     encoder_shape: tuple[int, int] | None
     params: SamplingParams
     tree: RunTree = EMPTY
+    target_language: str = ""
 
     def __post_init__(self) -> None:
         path = self.tree.path(self.tree.current)
@@ -285,6 +296,11 @@ class RunSnapshot:
     def nodes(self) -> tuple[int, ...]:
         """The nodes of `steps` in the tree."""
         return self.tree.path(self.tree.current)
+
+    @property
+    def languages(self) -> LanguagePair:
+        """What it reads and writes."""
+        return LanguagePair(self.source.language, self.target_language)
 
     @property
     def finished(self) -> bool:

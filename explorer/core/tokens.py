@@ -46,12 +46,15 @@ class TokenizedText:
         How many tokens did not fit and were cut from the end; 0 when all fit.
     cut_text : str
         The characters that the cut tokens covered; empty when nothing was cut.
+    language : str
+        The language that it is read as, by the tokenizer's code; empty where the tokenizer knows none.
     """
 
     text: str
     tokens: tuple[Token, ...]
     cut_tokens: int = 0
     cut_text: str = ""
+    language: str = ""
 
     @property
     def ids(self) -> tuple[int, ...]:

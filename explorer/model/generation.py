@@ -35,6 +35,7 @@ from explorer.model.beam_search import WIDTHS, Prepared, Report, Search
 from explorer.model.branching import IdHistory, Reading, Stash
 from explorer.model.errors import ModelError
 from explorer.model.inside import StepInputs
+from explorer.model.languages import target_options
 from explorer.model.run import Run
 
 if TYPE_CHECKING:
@@ -55,9 +56,12 @@ class DecodingRun(Run):
         source: TokenizedText,
         params: SamplingParams,
         max_new_tokens: int | None = None,
+        target_language: str | None = None,
     ) -> None:
         _check_cache(lm)
         super().__init__(lm, source, params)
+        own = lm.own_languages.target
+        self.target_language = own if target_language is None else target_language
         self._max_new_tokens = max_new_tokens if max_new_tokens is not None else self._own_limit()
         # Keyword arguments that get longer with every pass, such as the attention mask.
         self._growing: frozenset[str] = frozenset()
@@ -142,6 +146,7 @@ class DecodingRun(Run):
             "use_cache": True,
             "return_dict_in_generate": False,
             "output_attentions": False,
+            **self._language_options(),
             **changes,
         }
         if self.params.repetition_penalty is not None:
@@ -175,6 +180,12 @@ class DecodingRun(Run):
         finally:
             config.stop_strings = own
         return prepared[0]
+
+    def _language_options(self) -> dict[str, int]:
+        if self.target_language == self.lm.own_languages.target:
+            return {}
+        known = self.lm.text_tokenizer.languages
+        return target_options(self.lm.model.generation_config, known, self.target_language)
 
     def _prepare_again_if_needed(self) -> None:
         """Processors and stopping criteria depend on settings that may have changed since."""

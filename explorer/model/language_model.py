@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 
+from explorer.core.languages import NO_LANGUAGES, LanguagePair, unknown_language
 from explorer.core.own_settings import NO_OWN_SETTINGS, OwnSettings
 from explorer.core.positions import PositionEncoding
 from explorer.core.records import Family, ModelInfo
@@ -19,6 +20,7 @@ from explorer.model.architecture import attention_layout, context_length, family
 from explorer.model.capture import TRIED_TEXT, find_capture
 from explorer.model.errors import ModelError
 from explorer.model.folder import read_checkpoint
+from explorer.model.languages import own_target
 from explorer.model.own_settings import read_own_settings
 from explorer.model.placement import bytes_by_device, home_of, map_sentences, matrix_of, packed_as
 from explorer.model.tokenizer import TextTokenizer
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 # Progress and load reports are shown by the window in its own words, not on standard error.
 transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-# These read and write many languages, and are told by a token which.
-_MANY_LANGUAGES = frozenset({"m2m_100", "mbart", "nllb-moe"})
 
 
 def load(
@@ -157,36 +157,37 @@ class LanguageModel:
             heads=heads | self.capture.heads,
             mapless=tuple(kind for kind in layers if kind not in self.capture.heads),
             weights_only=self.capture.weights_only,
-            notes=tuple(
-                note
-                for note in (*map_sentences(self.model), self.capture.note, self._language_note())
-                if note
-            ),
+            notes=tuple(note for note in (*map_sentences(self.model), self.capture.note) if note),
             key_heads=key_heads,
             context_length=self.text_tokenizer.context_length,
             placement=placement,
             own_settings=self._own_settings(),
             bundled=self.bundled,
+            languages=self.languages,
+            own_languages=self.own_languages,
         )
 
-    def _language_note(self) -> str:
-        """What to do with a model of many languages that was not told which one to write; else empty."""
-        settings = getattr(self.model, "generation_config", None)
-        told = getattr(settings, "forced_bos_token_id", None) is not None
-        if told or self.config.model_type not in _MANY_LANGUAGES:
-            return ""
-        source = getattr(self.text_tokenizer.tokenizer, "src_lang", None)
-        reads = f"reads every text as {source} and " if source else ""
-        return (
-            f"{self.name} {reads}writes in the language whose token comes first: force that token "
-            "as the first step."
-        )
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that it can be told to read and to write; empty for most models."""
+        return tuple(self.text_tokenizer.languages) if self.family == "encoder-decoder" else ()
+
+    @property
+    def own_languages(self) -> LanguagePair:
+        """What the checkpoint itself sets: what a text is read as, and what is written."""
+        if not self.languages:
+            return NO_LANGUAGES
+        known = self.text_tokenizer.languages
+        return LanguagePair(self.text_tokenizer.own_language, own_target(self.model.generation_config, known))
 
     def _own_settings(self) -> OwnSettings:
         config = getattr(self.model, "generation_config", None)
         if self.family == "encoder-only" or config is None:
             return NO_OWN_SETTINGS
-        return read_own_settings(config, self.text_tokenizer.pieces)
+        # A first token that is a language is told, and chosen, as the language that is written.
+        language = config.forced_bos_token_id in self.text_tokenizer.languages.values()
+        elsewhere = {"forced_bos_token_id"} if language and self.languages else frozenset()
+        return read_own_settings(config, self.text_tokenizer.pieces, elsewhere)
 
     def unload(self) -> None:
         """Give the memory of the weights back; the model and its runs cannot be used after that."""
@@ -199,9 +200,29 @@ class LanguageModel:
         if self.model is None:
             raise ModelError(f"The model {self.name} was unloaded; load it again.")
 
-    def tokenize(self, text: str) -> TokenizedText:
-        """Tokenize ``text`` as the model reads it; longer than the context is cut, and says so."""
-        return self.text_tokenizer.encode(text)
+    def _check_language(self, code: str | None) -> None:
+        if code is not None and code not in self.languages:
+            raise ModelError(unknown_language(self.name, code, self.languages))
+
+    def tokenize(self, text: str, source_language: str | None = None) -> TokenizedText:
+        """Tokenize ``text`` as the model reads it; longer than the context is cut, and says so.
+
+        Parameters
+        ----------
+        text : str
+            The text.
+        source_language : str or None
+            Which of `languages` it is in; None is what the checkpoint sets.
+
+        Raises
+        ------
+        ModelError
+            The model does not know that language, or none at all.
+        TextError
+            A token has no vector, or the tokenizer fails.
+        """
+        self._check_language(source_language)
+        return self.text_tokenizer.encode(text, source_language)
 
     def generate(
         self,
@@ -209,6 +230,8 @@ class LanguageModel:
         params: SamplingParams | None = None,
         *,
         max_new_tokens: int | None = None,
+        source_language: str | None = None,
+        target_language: str | None = None,
     ) -> Run:
         """Begin a run: read ``text`` once, and stand before the first step.
 
@@ -220,19 +243,36 @@ class LanguageModel:
             How tokens are chosen; None is greedy.
         max_new_tokens : int or None
             Where the loop ends at the latest; None takes the checkpoint's own limit.
+        source_language : str or None
+            Which of `languages` a ``text`` that is not tokenized yet is in; None is what the checkpoint
+            sets.
+        target_language : str or None
+            Which of `languages` is to be written; None is what the checkpoint sets.
 
         Raises
         ------
         TextError
             The text is empty.
+        ModelError
+            The model does not know that language, or none at all.
+        ValueError
+            A text that was tokenized as one language is to be read as another.
         """
         from explorer.model.generation import DecodingRun
         from explorer.model.mask_filling import MaskFillingRun
 
         self._check_loaded()
-        source = self.tokenize(text) if isinstance(text, str) else text
-        kind = MaskFillingRun if self.family == "encoder-only" else DecodingRun
-        return kind(self, source, GREEDY if params is None else params, max_new_tokens)
+        self._check_language(target_language)
+        source = self.tokenize(text, source_language) if isinstance(text, str) else text
+        if source_language is not None and source_language != source.language:
+            raise ValueError(
+                f"The text was tokenized as {source.language or 'no language'}: to have it read as "
+                f"{source_language}, tokenize it again with source_language={source_language!r}."
+            )
+        settings = GREEDY if params is None else params
+        if self.family == "encoder-only":
+            return MaskFillingRun(self, source, settings, max_new_tokens)
+        return DecodingRun(self, source, settings, max_new_tokens, target_language)
 
     def embedding_space(self) -> EmbeddingSpace:
         """The input-embedding matrix as a space: cosines, angles, neighbours, exact PCA."""

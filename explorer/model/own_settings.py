@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from explorer.core.own_settings import OwnSettings
@@ -48,8 +48,12 @@ _OTHER_RULES = {
 }
 
 
-def read_own_settings(config: Any, pieces: Sequence[str]) -> OwnSettings:
+def read_own_settings(
+    config: Any, pieces: Sequence[str], elsewhere: Collection[str] = frozenset()
+) -> OwnSettings:
     """Put a ``GenerationConfig`` into words; ``pieces`` are those of the token IDs.
+
+    The settings named in ``elsewhere`` are told, and can be changed, in another place.
 
     What transformers leaves out where it has no effect is left out here too.
     """
@@ -61,7 +65,7 @@ def read_own_settings(config: Any, pieces: Sequence[str]) -> OwnSettings:
     if config.bad_words_ids:
         rules.append(f"bans {_named([' '.join(piece(i) for i in word) for word in config.bad_words_ids])}")
     for name, text in _TOKEN_RULES.items():
-        ids = getattr(config, name, None)
+        ids = None if name in elsewhere else getattr(config, name, None)
         if ids is not None and ids != []:
             rules.append(text.format(_named([piece(i) for i in (ids if isinstance(ids, list) else [ids])])))
     for name, text in _PLAIN_RULES.items():

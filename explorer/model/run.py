@@ -72,6 +72,8 @@ class Run(ReadableRun):
         self.source = source
         self.params = params
         self.stopping = BY_CHECKPOINT
+        # The language that is written; empty where the model was not told one.
+        self.target_language = ""
         self.start_tokens: tuple[Token, ...] = ()
         self.steps: list[StepRecord] = []
         self.stop_reason: str | None = None
@@ -138,6 +140,7 @@ class Run(ReadableRun):
                 encoder_shape=self.encoder_shape,
                 params=self.params,
                 tree=self.tree,
+                target_language=self.target_language,
             )
         return self._shown
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from explorer.core.tokens import Token, TokenizedText
 from explorer.model.errors import TextError, first_line
+from explorer.model.languages import read_languages
 
 
 class TextTokenizer:
@@ -21,14 +22,27 @@ class TextTokenizer:
         Longest text in tokens, specials included; longer ones are cut at the end. None: never cut.
     vocabulary_size : int
         Rows of the embedding matrix; ids from the tokenizer's end up to it are named ``<unused …>``.
+
+    Attributes
+    ----------
+    languages : dict of str to int
+        Token ID by language code, for a tokenizer that is told what it reads; else empty.
+    own_language : str
+        What it reads a text as unless it is told; empty without languages.
     """
 
     def __init__(self, tokenizer: Any, context_length: int | None, vocabulary_size: int) -> None:
         self.tokenizer = tokenizer
         self.context_length = context_length
         self.vocabulary_size = vocabulary_size
+        self.languages = read_languages(tokenizer, vocabulary_size)
+        self.own_language = str(tokenizer.src_lang or "") if self.languages else ""
+        # Marks, not text, whether or not the checkpoint has them on its list of special tokens.
+        self._language_ids = frozenset(self.languages.values())
         # A special token may have no row (Gemma 3's for a picture); nothing can be looked up for it.
-        self.special_ids = frozenset(int(i) for i in tokenizer.all_special_ids if int(i) < vocabulary_size)
+        self.special_ids = self._language_ids | {
+            int(i) for i in tokenizer.all_special_ids if int(i) < vocabulary_size
+        }
 
     @property
     def mask_id(self) -> int | None:
@@ -61,18 +75,21 @@ class TextTokenizer:
         text = "" if unused else str(self.tokenizer.decode([token_id], skip_special_tokens=False))
         return Token(token_id, piece, text, None, token_id in self.special_ids)
 
-    def encode(self, text: str) -> TokenizedText:
+    def encode(self, text: str, language: str | None = None) -> TokenizedText:
         """Tokenize ``text`` with the special tokens that the checkpoint expects; O(length).
 
         Spans are the tokenizer's own offsets. A tokenizer without offsets (SentencePiece in Python)
         gets them by finding each piece in the text, in order; where one cannot be found, its span is
-        None rather than a guess.
+        None rather than a guess. ``language`` is one of `languages`; None is the tokenizer's own.
 
         Raises
         ------
         TextError
             A token of the text has no row in the embedding matrix, or the tokenizer fails on it.
         """
+        language = self.own_language if language is None else language
+        if self.languages and self.tokenizer.src_lang != language:
+            self.tokenizer.src_lang = language
         ids, spans = self._ids_and_spans(text)
         beyond = next((token_id for token_id in ids if token_id >= self.vocabulary_size), None)
         if beyond is not None:
@@ -80,10 +97,11 @@ class TextTokenizer:
             raise TextError(f"The model has no vector for the token {piece}; leave it out of the text.")
         limit = self.context_length
         if limit is None or len(ids) <= limit:
-            return TokenizedText(text, self._tokens(ids, spans))
+            return TokenizedText(text, self._tokens(ids, spans), language=language)
         kept_ids, kept_spans = self._ids_and_spans(text, limit)
         end = max((span[1] for span in kept_spans if span is not None), default=0)
-        return TokenizedText(text, self._tokens(kept_ids, kept_spans), len(ids) - len(kept_ids), text[end:])
+        cut = len(ids) - len(kept_ids)
+        return TokenizedText(text, self._tokens(kept_ids, kept_spans), cut, text[end:], language)
 
     def encode_word(self, word: str) -> list[int]:
         """Token IDs of a bare word, without special tokens."""
@@ -91,7 +109,8 @@ class TextTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Detokenize, special tokens left out."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+        written = [i for i in ids if i not in self._language_ids]
+        return str(self.tokenizer.decode(written, skip_special_tokens=True))
 
     def _tokens(self, ids: list[int], spans: list[tuple[int, int] | None]) -> tuple[Token, ...]:
         tokens = []

@@ -9,6 +9,7 @@ import pytest
 
 import explorer
 from explorer.__main__ import main
+from tests.model import real_layouts
 
 SENTENCE = "J'aime l'apprentissage automatique."
 TRACE = ["trace", "--model", "fr-en", "--device", "cpu", "--text", SENTENCE]
@@ -105,3 +106,31 @@ def test_that_bad_input_ends_with_one_line(
     assert says in said
     assert len(said.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_that_a_model_of_many_languages_is_told_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = real_layouts.make("m2m100", tmp_path / "m2m100")
+    text = "the cat sat on a mat"
+    command = ["trace", "--model", str(folder), "--device", "cpu", "--text", text, "--max-new-tokens", "5"]
+    capsys.readouterr()
+    told = ["--source-language", "de", "--target-language", "fr"]
+    assert main([*command, *told, "--out", str(tmp_path / "told")]) == 0
+    assert "m2m100 reads the text as de and writes fr." in capsys.readouterr().out
+    run = explorer.load(folder, device="cpu").generate(
+        text, max_new_tokens=5, source_language="de", target_language="fr"
+    )
+    stored = json.loads((tmp_path / "told" / "run.json").read_text())
+    assert stored["languages"] == {"source": "de", "target": "fr"}
+    assert stored["token_ids"] == run.finish().token_ids
+    assert [stored["source"]["tokens"][0]["piece"], stored["steps"][0]["token"]["piece"]] == [
+        "__de__",
+        "__fr__",
+    ]
+    assert main([*command, "--out", str(tmp_path / "untold")]) == 0
+    assert "reads the text as en; it is not told which language to write" in capsys.readouterr().out
+    assert main([*command, "--target-language", "french", "--out", str(tmp_path / "wrong")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "did you mean fr" in said

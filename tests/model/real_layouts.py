@@ -714,6 +714,77 @@ def mbart(folder: Path) -> None:
     _save(folder, tensors)
 
 
+def mbart_en_ro(folder: Path) -> None:
+    """The same, fine-tuned to one language, whose token its decoder starts from."""
+    mbart(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    stored = json.loads((folder / "config.json").read_text())
+    stored["decoder_start_token_id"] = tokenizer.lang_code_to_id["ro_RO"]
+    _json(folder, "config.json", stored)
+
+
+def mbart50(folder: Path) -> None:
+    """Fifty-two languages, which stand in front of what is read; one of them set to be written."""
+    pieces = _sentencepiece(folder, "sentencepiece.bpe.model", 60)
+    _json(
+        folder,
+        "tokenizer_config.json",
+        {
+            "tokenizer_class": "MBart50Tokenizer",
+            "language_codes": "ML50",
+            "src_lang": "en_XX",
+            "tgt_lang": None,
+        },
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = checkpoints._bart_like(
+        transformers.MBartConfig,
+        transformers.MBartForConditionalGeneration,
+        vocab_size=len(pieces) + 54,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+        scale_embedding=True,
+    )
+    told = tokenizer.lang_code_to_id["fr_XX"]
+    tensors = _weights(folder, model, forced_eos_token_id=2, forced_bos_token_id=told, max_length=64)
+    for stack in ("encoder", "decoder"):
+        tensors[f"model.{stack}.embed_tokens.weight"] = tensors["model.shared.weight"]
+    _save(folder, tensors)
+
+
+def nllb(folder: Path) -> None:
+    """M2M100's architecture; byte pairs in ``tokenizer.json``, 202 languages among the special tokens."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    learner = Tokenizer(models.BPE(unk_token="<unk>"))
+    learner.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    learner.train_from_iterator(
+        CORPUS, trainers.BpeTrainer(vocab_size=70, special_tokens=special, show_progress=False)
+    )
+    learnt = json.loads(learner.to_str())["model"]
+    tokenizer = transformers.NllbTokenizer(
+        vocab=learnt["vocab"], merges=[tuple(pair) for pair in learnt["merges"]], src_lang="eng_Latn"
+    )
+    tokenizer.save_pretrained(folder)
+    model = checkpoints._bart_like(
+        transformers.M2M100Config,
+        transformers.M2M100ForConditionalGeneration,
+        vocab_size=len(tokenizer) + 2,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+        scale_embedding=True,
+    )
+    tensors = _weights(folder, model, max_length=200)
+    for stack in ("encoder", "decoder"):
+        tensors[f"model.{stack}.embed_tokens.weight"] = tensors["model.shared.weight"]
+    _save(folder, tensors)
+
+
 def pegasus(folder: Path) -> None:
     """SentencePiece alone, a hundred made-up tokens in front, sinusoids stored."""
     pieces = _sentencepiece(folder, "spiece.model", 60, pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
@@ -803,6 +874,9 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "gemma-3-1b": gemma3,
     "m2m100": m2m100,
     "mbart": mbart,
+    "mbart-large-en-ro": mbart_en_ro,
+    "mbart-50": mbart50,
+    "nllb": nllb,
     "pegasus": pegasus,
     "mt5": mt5,
     "sentence encoder": sentence_encoder,

@@ -111,19 +111,6 @@ def test_that_a_special_token_without_a_row_is_refused_in_a_text_only(layout: Ca
         lm.tokenize("the <image_soft_token> cat")
 
 
-@pytest.mark.parametrize("name", ["m2m100", "mbart"])
-def test_that_a_model_of_many_languages_says_how_to_choose_one(
-    layout: Callable[[str], Path], name: str
-) -> None:
-    lm = explorer.load(str(layout(name)), device="cpu")
-    (note,) = lm.info.notes
-    assert "reads every text as en" in note
-    token_id = next(i for i, piece in enumerate(lm.text_tokenizer.pieces) if piece in {"__fr__", "fr_XX"})
-    run = lm.generate(lm.tokenize(TEXT))
-    assert run.step(force=token_id).token.id == token_id
-    assert run.finish(max_new_tokens=4).token_ids[0] == token_id
-
-
 @pytest.mark.parametrize("name", ["opus-mt", "gpt2", "bert-base-uncased"])
 def test_that_other_models_have_nothing_to_note(layout: Callable[[str], Path], name: str) -> None:
     assert explorer.load(str(layout(name)), device="cpu").info.notes == ()
