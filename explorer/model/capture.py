@@ -41,6 +41,7 @@ HELD_BY_TESTS = frozenset(
         "distilbert",
         "gemma",
         "gemma2",
+        "gemma3",
         "gemma3_text",
         "gpt2",
         "gpt_neox",
