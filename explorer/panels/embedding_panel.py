@@ -44,6 +44,8 @@ class EmbeddingPanel(Panel):
     def __init__(self, state: AppState, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(state, theme, parent)
         self._axes: Axes | None = None
+        # By vocabulary row, of the cloud on show.
+        self._marks: dict[int, Mark] = {}
         self._axis_choice = (0, 1, 2)
         self._color_mode: ColorMode = "plain"
         self.scatter = Scatter3D(theme, self.body)
@@ -193,6 +195,7 @@ class EmbeddingPanel(Panel):
 
     def _update_cloud(self) -> None:
         cloud = self.state.cloud
+        self._marks.clear()
         if cloud is None:
             self._axes = None
             waiting = self.state.model is not None
@@ -289,23 +292,31 @@ class EmbeddingPanel(Panel):
 
     def _sentence_marks(self) -> list[Mark]:
         """One mark per token of the sentence, in the colours of all sides where it stands."""
-        state, sides, pale = self.state, dict[int, list[str]](), dict[int, bool]()
-        assert state.cloud is not None
-        for ref in state.refs():
-            token_id = state.token_id(ref)
-            if token_id is None or token_id >= len(state.cloud.pieces):
-                continue
-            side = "generated" if ref.side == "start" else ref.side
-            stale = state.stale and side == "generated"
-            known = sides.setdefault(token_id, [])
-            if side not in known:
-                known.append(side)
-            pale[token_id] = pale.get(token_id, True) and stale
-        strong = state.emphasised_ids()
+        cloud, source, run = self.state.cloud, self.state.source, self.state.run
+        assert cloud is not None
+        typed = () if source is None else source.tokens
+        ids = {"source": [token.id for token in typed], "generated": list[int]()}
+        if run is not None:
+            ids["generated"] = [*(token.id for token in run.start_tokens), *run.token_ids]
+        sides: dict[int, tuple[str, ...]] = {}
+        for side, found in ids.items():
+            for token_id in dict.fromkeys(found):
+                sides[token_id] = (*sides.get(token_id, ()), side)
+        strong, count = self.state.emphasised_ids(), len(cloud.pieces)
+        only_old = ("generated",) if self.state.stale else ()
         return [
-            Mark(i, self._label(i, strong), tuple(found), strong.get(i, Emphasis.NONE), pale[i])
-            for i, found in sides.items()
+            self._mark(token_id, known, strong.get(token_id, Emphasis.NONE), known == only_old)
+            for token_id, known in sides.items()
+            if token_id < count
         ]
+
+    def _mark(self, token_id: int, sides: tuple[str, ...], emphasis: Emphasis, pale: bool) -> Mark:
+        """From one step to the next hardly any mark changes: those there were are used again."""
+        known = self._marks.get(token_id)
+        if known is None or (known.sides, known.emphasis, known.pale) != (sides, emphasis, pale):
+            label = self._label(token_id, {token_id: emphasis})
+            known = self._marks[token_id] = Mark(token_id, label, sides, emphasis, pale)
+        return known
 
     def _tool_ids(self) -> list[int]:
         """Tokens that the tool on show names, and that are labelled for it."""

@@ -54,7 +54,7 @@ class Placed:
 
 
 def place_labels(
-    anchors: Sequence[tuple[float, float, float]],
+    anchors: npt.ArrayLike,
     sizes: Sequence[tuple[float, float]],
     width: float,
     height: float,
@@ -66,8 +66,8 @@ def place_labels(
 
     Parameters
     ----------
-    anchors : sequence of (x, y, radius)
-        Points, most important first; a label may cover none of them.
+    anchors : array_like
+        (n, 3) x, y and radius of points, most important first; a label may cover none of them.
     sizes : sequence of (width, height)
         Of the labels; points behind the last one that has a label are only not to be covered.
     width, height : float
@@ -85,46 +85,51 @@ def place_labels(
         In the order given; a label that finds no room is left out, and so are all after the first
         `MOST_LABELS`. O(n) for n points, with each label held against what is near it.
     """
+    circles = np.asarray(anchors, dtype=np.float64).reshape(-1, 3)
+    wanted = min(len(circles), len(sizes), MOST_LABELS)
+    x, y, radius = circles.T
     # (4, n): left, top, right, bottom of each; coordinate by coordinate, numpy is at its fastest.
-    points = np.array([(x - r, y - r, x + r, y + r) for x, y, r in anchors]).reshape(-1, 4).T.copy()
-    boxes = np.empty((4, len(taken) + min(len(anchors), MOST_LABELS)))
+    points = np.array([x - radius, y - radius, x + radius, y + radius])
+    all_places = _boxes_around(circles[:wanted], np.array(sizes[:wanted]).reshape(-1, 2), gap)
+    left, top, right, bottom = all_places
+    all_free = (left >= 0) & (top >= 0) & (right <= width) & (bottom <= height)
+    # Only what a label could lie on, at whichever of its places, is looked at closely.
+    spans = np.array([left.min(axis=1), top.min(axis=1), right.max(axis=1), bottom.max(axis=1)])
+    all_near = _overlaps(points[:, None, :], spans[:, :, None])
+    all_near[np.arange(wanted), np.arange(wanted)] = False
+    tried = (np.arange(wanted) < _ALWAYS) | (np.count_nonzero(all_near, axis=1) <= _CROWD)
+    boxes = np.empty((4, len(taken) + wanted))
     boxes[:, : len(taken)] = np.array(taken).reshape(-1, 4).T
     count = len(taken)
     found: list[Placed] = []
-    for index, (anchor, size) in enumerate(zip(anchors, sizes[:MOST_LABELS], strict=False)):
-        places = _boxes_around(*anchor, gap, *size)
-        left, top, right, bottom = places
-        free = (left >= 0) & (top >= 0) & (right <= width) & (bottom <= height)
-        # Only what a label here could lie on, at whichever of its places, is looked at closely.
-        span = (left.min(), top.min(), right.max(), bottom.max())
-        hit = _overlaps(points, span)
-        hit[index] = False
-        if index >= _ALWAYS and np.count_nonzero(hit) > _CROWD:
-            continue
-        taken_here = boxes[:, :count]
-        near = np.concatenate([points[:, hit], taken_here[:, _overlaps(taken_here, span)]], axis=1)[..., None]
-        free &= ~((near[0] < right) & (left < near[2]) & (near[1] < bottom) & (top < near[3])).any(axis=0)
+    for index in np.flatnonzero(tried & all_free.any(axis=1)).tolist():
+        places, free = all_places[:, index], all_free[index]
+        near = np.concatenate([points[:, all_near[index]], boxes[:, :count]], axis=1)
+        free &= ~_overlaps(near[:, :, None], places[:, None, :]).any(axis=0)
         if not free.any():
             continue
         last = None if before is None else before[index]
         place = last if last is not None and free[last] else int(free.argmax())
         boxes[:, count] = places[:, place]
         count += 1
-        found.append(Placed(index, float(left[place]), float(top[place]), place, PLACES[place][1] > 0))
+        at_left, at_top = places[:2, place].tolist()
+        found.append(Placed(index, at_left, at_top, place, PLACES[place][1] > 0))
     return found
 
 
 def _boxes_around(
-    x: float, y: float, radius: float, gap: float, width: float, height: float
+    circles: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64], gap: float
 ) -> npt.NDArray[np.float64]:
-    """(4, places) left, top, right, bottom of a label at each of `PLACES`."""
+    """(4, n, places) left, top, right, bottom of labels of ``sizes`` (n, 2) at each of `PLACES`."""
+    x, y, radius = circles.T[:, :, None]
+    width, height = sizes.T[:, :, None]
     away = (radius + gap * _RING_OF_PLACE) * _SHARE_OF_PLACE
     left = x + _SIDE_OF_PLACE[:, 0] * away + _SHIFT_OF_PLACE[:, 0] * width
     top = y + _SIDE_OF_PLACE[:, 1] * away + _SHIFT_OF_PLACE[:, 1] * height
     return np.array([left, top, left + width, top + height])
 
 
-def _overlaps(boxes: npt.NDArray[np.float64], box: Box) -> npt.NDArray[np.bool_]:
-    """Which of ``boxes`` (4, n) lie on ``box``."""
-    left, top, right, bottom = boxes
-    return np.asarray((left < box[2]) & (box[0] < right) & (top < box[3]) & (box[1] < bottom))
+def _overlaps(boxes: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which of ``boxes`` (4, ...) lie on which of ``others`` (4, ...), broadcast against each other."""
+    left, top, right, bottom = others
+    return np.asarray((boxes[0] < right) & (left < boxes[2]) & (boxes[1] < bottom) & (top < boxes[3]))

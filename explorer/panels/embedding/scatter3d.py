@@ -285,8 +285,7 @@ class Scatter3D(QWidget):
         marks = self._overlay.marks
         if marks:
             seen = self._overlay.project(self._overlay.places())
-            reach = max(self._overlay.mark_radius(mark) for mark in marks) + 2.0
-            hit = picking.nearest(seen, position.x(), position.y(), reach)
+            hit = picking.nearest(seen, position.x(), position.y(), self._overlay.reach + 2.0)
             if hit is not None:
                 return marks[hit].index
         if self._projected is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +25,13 @@ from explorer.app.state import Emphasis
 from explorer.core.geometry import Camera, arc
 from explorer.panels.embedding.cloud_view import Legend
 from explorer.panels.embedding.label_layout import MOST_LABELS, Box, place_labels
+from explorer.panels.embedding.point_stamps import PointStamps
 from explorer.panels.widgets.piece_text import shorten, visible_text
 from explorer.theme import Theme
 
 LONGEST_LABEL = 24
 Place = tuple[float, float, float]
+_Face = Literal["plain", "strong", "title"]
 # The angle's key among the labels; others are rows of the cloud.
 _ANGLE, _ARROW = -1, -2
 
@@ -90,15 +93,12 @@ class AxisName:
 
 @dataclass(frozen=True, slots=True)
 class _Label:
-    """A label that wants a place near (x, y)."""
+    """What is written beside a mark of ``side``, or without one at the arc or the arrow."""
 
     key: int
     text: str
-    x: float
-    y: float
-    radius: float
-    font: QFont
-    color: QColor
+    face: _Face
+    side: str = ""
     pale: bool = False
 
 
@@ -116,7 +116,8 @@ class ScatterOverlay(QWidget):
         self._points = np.empty((3, 0), dtype=np.float32)
         self._origin = np.zeros(3)
         self._axes: Sequence[AxisName] = ()
-        self._marks: tuple[Mark, ...] = ()
+        self._stamps = PointStamps(theme)
+        self.set_marks(())
         self._pair: VectorPair | None = None
         self._trails: tuple[Trail, ...] = ()
         self._legend: Legend | None = None
@@ -136,6 +137,14 @@ class ScatterOverlay(QWidget):
     def set_marks(self, marks: Sequence[Mark]) -> None:
         """Highlight these points, most important first."""
         self._marks = tuple(marks)
+        count, look = len(self._marks), self._stamps.look
+        self._rows = np.fromiter((mark.index for mark in self._marks), np.intp, count)
+        self._emphasis = np.fromiter((mark.emphasis for mark in self._marks), np.intp, count)
+        self._looks = np.fromiter(
+            (look(mark.sides, mark.emphasis, pale=mark.pale) for mark in self._marks), np.intp, count
+        )
+        self._of_sentence = np.fromiter((mark.sides[0] != "vocabulary" for mark in self._marks), bool, count)
+        self._elsewhere = [(i, mark.at) for i, mark in enumerate(self._marks) if mark.at is not None]
         self.update()
 
     def set_trails(self, trails: Sequence[Trail]) -> None:
@@ -150,12 +159,9 @@ class ScatterOverlay(QWidget):
 
     def places(self) -> npt.NDArray[np.float64]:
         """(3, n) where the marks are."""
-        if not self._marks:
-            return np.empty((3, 0))
-        own = self._points[:, [mark.index for mark in self._marks]].astype(np.float64)
-        for column, mark in enumerate(self._marks):
-            if mark.at is not None:
-                own[:, column] = mark.at
+        own = self._points[:, self._rows].astype(np.float64)
+        for column, place in self._elsewhere:
+            own[:, column] = place
         return own
 
     def set_pair(self, pair: VectorPair | None) -> None:
@@ -188,10 +194,10 @@ class ScatterOverlay(QWidget):
         """`Mark.index` of those that had room for their label at the last painting."""
         return frozenset(self._places)
 
-    def mark_radius(self, mark: Mark) -> float:
-        """How large a mark is drawn, in pixels."""
-        steps = {Emphasis.SELECTED: 1.35, Emphasis.HOVERED: 1.15}.get(mark.emphasis, 0.85)
-        return max(3.5, self._theme.space(1) * steps)
+    @property
+    def reach(self) -> float:
+        """Radius of the largest mark, in pixels; 0 without any."""
+        return float(self._stamps.radii()[self._emphasis].max(initial=0.0))
 
     def project(self, points: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Pixels and depth of (3, n) points, as they are drawn now."""
@@ -210,21 +216,29 @@ class ScatterOverlay(QWidget):
             self._paint_trail(painter, trail)
         if self._pair is not None:
             taken += self._paint_pair(painter, self._pair)
-        # The strongest last, so that nothing covers it.
-        shown = np.flatnonzero(np.isfinite(seen[:2]).all(axis=0)).tolist()
-        drawn = [
-            (self._marks[i], x, y, z) for i, (x, y, z) in zip(shown, seen[:, shown].T.tolist(), strict=True)
-        ]
-        for mark, x, y, _ in sorted(drawn, key=lambda spot: (spot[0].emphasis, -spot[3])):
-            self._paint_point(painter, mark, x, y)
-        # A label beside the edge for a point beyond it would look like a point of its own.
-        inside = self.rect()
-        spots = [(mark, x, y) for mark, x, y, _ in drawn if inside.contains(round(x), round(y))]
+        x, y, depth = seen
+        # A label beside the edge for a point beyond it would look like a point of its own. What is behind
+        # the eye is NaN, and so nowhere; a point's rim is far narrower than the point.
+        inside = self._within(np.rint(x), np.rint(y), 0.5)
+        visible = self._within(x, y, 2.0 * self.reach)
+        # The strongest last, so that nothing covers it; of equally strong ones the nearest.
+        order = np.lexsort((-depth, self._emphasis))
+        order = order[visible[order]]
+        self._stamps.stamp(painter, self._looks[order], x[order], y[order])
+        spots = np.flatnonzero(inside)
         # Where not all can be named, those that a tool asked for come before the sentence's.
-        crowded = len(spots) > MOST_LABELS
-        spots.sort(key=lambda spot: (-spot[0].emphasis, crowded and spot[0].sides[0] != "vocabulary"))
-        unnamed = [(x, y, self.mark_radius(mark)) for mark, x, y in spots[MOST_LABELS:]]
-        self._paint_labels(painter, self._labels(spots[:MOST_LABELS]), unnamed, taken)
+        later = self._of_sentence[spots] & (len(spots) > MOST_LABELS)
+        spots = spots[np.lexsort((later, -self._emphasis[spots]))]
+        anchors = np.stack([x[spots], y[spots], self._stamps.radii()[self._emphasis[spots]]], axis=1)
+        self._paint_labels(painter, spots, anchors.astype(np.float64), taken)
+
+    def _within(
+        self, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], margin: float
+    ) -> npt.NDArray[np.bool_]:
+        """Which pixels are in the picture, or no farther than ``margin`` from its outermost ones."""
+        right, bottom = self.width() - 1 + margin, self.height() - 1 + margin
+        with np.errstate(invalid="ignore"):
+            return np.asarray((x > -margin) & (x < right) & (y > -margin) & (y < bottom))
 
     def _paint_axis_names(self, painter: QPainter) -> list[Box]:
         font = self._theme.prose("small")
@@ -337,93 +351,79 @@ class ScatterOverlay(QWidget):
             painter.drawText(ends, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, legend.high)
         return (box.left(), box.top(), box.right(), box.bottom())
 
-    def _paint_point(self, painter: QPainter, mark: Mark, x: float, y: float) -> None:
-        theme = self._theme
-        radius = self.mark_radius(mark)
-        box = QRectF(x - radius, y - radius, 2 * radius, 2 * radius)
-        if mark.pale:
-            painter.setOpacity(0.4)
-        if mark.emphasis is Emphasis.SELECTED:
-            ring = QPen(theme.color("selection"), max(3.0, theme.space(0.55)))
-        elif mark.emphasis is Emphasis.HOVERED:
-            ring = QPen(theme.color("selection"), max(1.5, theme.space(0.3)))
-        else:
-            ring = QPen(theme.color("surface"), max(1.5, theme.space(0.25)))
-        painter.setPen(ring)
-        painter.setBrush(theme.side_color(mark.sides[0]))
-        painter.drawEllipse(box)
-        if len(mark.sides) > 1:
-            # The same token on both sides: half of it in the other colour.
-            painter.setBrush(theme.side_color(mark.sides[1]))
-            painter.drawChord(box, -90 * 16, 180 * 16)
-        painter.setOpacity(1.0)
-
     def _paint_labels(
         self,
         painter: QPainter,
-        labels: list[_Label],
-        unnamed: list[tuple[float, float, float]],
+        spots: npt.NDArray[np.intp],
+        anchors: npt.NDArray[np.float64],
         taken: list[Box],
     ) -> None:
-        """Write ``labels`` where they cover neither each other nor a point, with a name or without."""
-        # Two or three fonts among all labels.
-        metrics: dict[str, QFontMetricsF] = {}
-        sizes = []
-        for label in labels:
-            key = label.font.key()
-            if key not in metrics:
-                metrics[key] = QFontMetricsF(label.font)
-            sizes.append((metrics[key].horizontalAdvance(label.text) + 4, metrics[key].height()))
-        before = [self._places.get(label.key) for label in labels]
-        anchors = [*((label.x, label.y, label.radius) for label in labels), *unnamed]
+        """Write names where they cover neither each other nor a point, with a name or without.
+
+        ``spots`` are places among the marks, most important first; ``anchors`` (n, 3) their x, y, radius.
+        """
+        labels = [self._name(self._marks[i]) for i in spots[:MOST_LABELS].tolist()]
+        named = anchors[:MOST_LABELS]
+        before = int(np.count_nonzero(self._emphasis[spots[:MOST_LABELS]] >= Emphasis.HOVERED))
+        for label, at, place in self._captions(before):
+            labels.insert(at, label)
+            named = np.insert(named, at, place, axis=0)
+        fonts = self._faces()
+        metrics = {face: QFontMetricsF(font) for face, font in fonts.items()}
+        sizes = [
+            (metrics[label.face].horizontalAdvance(label.text) + 4, metrics[label.face].height())
+            for label in labels
+        ]
+        anchors = np.concatenate([named, anchors[MOST_LABELS:]])
+        places = [self._places.get(label.key) for label in labels]
         gap = self._theme.space(0.6)
-        placed = place_labels(anchors, sizes, self.width(), self.height(), gap, taken, before)
+        placed = place_labels(anchors, sizes, self.width(), self.height(), gap, taken, places)
         self._places = {labels[spot.index].key: spot.place for spot in placed}
+        ground = self._theme.color("surface", 205)
         for spot in placed:
             label = labels[spot.index]
             box = QRectF(spot.left, spot.top, *sizes[spot.index])
             painter.setOpacity(0.45 if label.pale else 1.0)
             if spot.led:
-                self._paint_leader(painter, QPointF(label.x, label.y), box)
+                self._paint_leader(painter, QPointF(*anchors[spot.index, :2].tolist()), box)
             painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(self._theme.color("surface", 205))
+            painter.setBrush(ground)
             painter.drawRoundedRect(box, 3, 3)
-            painter.setFont(label.font)
-            painter.setPen(label.color)
+            painter.setFont(fonts[label.face])
+            painter.setPen(self._label_color(label))
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter, label.text)
         painter.setOpacity(1.0)
 
-    def _labels(self, spots: list[tuple[Mark, float, float]]) -> list[_Label]:
-        """Most important first: what is pointed at, the angle, then the sentence."""
+    def _faces(self) -> dict[_Face, QFont]:
         theme = self._theme
-        strong, plain = theme.mono("body", bold=True), theme.mono("small")
-        labels = [
-            _Label(
-                mark.index,
-                shorten(mark.label, LONGEST_LABEL),
-                x,
-                y,
-                self.mark_radius(mark),
-                strong if mark.emphasis >= Emphasis.HOVERED else plain,
-                self._label_color(mark),
-                mark.pale,
-            )
-            for mark, x, y in spots
-        ]
+        return {
+            "plain": theme.mono("small"),
+            "strong": theme.mono("body", bold=True),
+            "title": theme.mono("title", bold=True),
+        }
+
+    def _name(self, mark: Mark) -> _Label:
+        strong = mark.emphasis >= Emphasis.HOVERED
+        text = shorten(mark.label, LONGEST_LABEL)
+        return _Label(mark.index, text, "strong" if strong else "plain", mark.sides[0], mark.pale)
+
+    def _captions(self, strong: int) -> Iterator[tuple[_Label, int, Place]]:
+        """What stands at an arc or an arrow, its place among the labels, and its anchor.
+
+        What is pointed at, which are the first ``strong`` labels, comes before the angle.
+        """
         if self._pair is not None and self._pair.text and self._angle_at is not None:
-            at = sum(1 for mark, _, _ in spots if mark.emphasis >= Emphasis.HOVERED)
-            font, color = theme.mono("title", bold=True), theme.color("selection")
-            labels.insert(at, _Label(_ANGLE, self._pair.text, *self._angle_at, 2.0, font, color))
+            yield _Label(_ANGLE, self._pair.text, "title"), strong, (*self._angle_at, 2.0)
         for trail in self._trails:
             if trail.arrow and self._arrow_at is not None:
-                font, color = theme.mono("body", bold=True), theme.color("selection")
                 text = shorten(visible_text(trail.arrow), 2 * LONGEST_LABEL)
-                labels.insert(0, _Label(_ARROW, text, *self._arrow_at, 4.0, font, color))
-        return labels
+                yield _Label(_ARROW, text, "strong"), 0, (*self._arrow_at, 4.0)
 
-    def _label_color(self, mark: Mark) -> QColor:
-        strong = mark.emphasis >= Emphasis.HOVERED or mark.sides[0] == "vocabulary"
-        return self._theme.color("text") if strong else self._theme.side_color(mark.sides[0])
+    def _label_color(self, label: _Label) -> QColor:
+        if not label.side:
+            return self._theme.color("selection")
+        strong = label.face == "strong" or label.side == "vocabulary"
+        return self._theme.color("text") if strong else self._theme.side_color(label.side)
 
     def _paint_leader(self, painter: QPainter, point: QPointF, box: QRectF) -> None:
         near = QPointF(
