@@ -39,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="explorer", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     _add_model_options(parser)
+    _add_language_options(parser)
     _add_window_options(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
@@ -52,6 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     screenshot = commands.add_parser("screenshot", help="a picture of the window after a run, with no screen")
     _add_model_options(screenshot)
+    _add_language_options(screenshot)
     _add_window_options(screenshot)
     _add_sampling_options(screenshot)
     screenshot.add_argument("--out", required=True, metavar="FILE.png", help="where the picture goes")

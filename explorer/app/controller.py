@@ -21,6 +21,7 @@ from explorer.app.vector_controller import VectorController
 from explorer.app.worker import Task, Worker
 from explorer.core.branch_lanes import run_at
 from explorer.core.branches import ROOT
+from explorer.core.languages import LanguagePair
 from explorer.core.model_facts import LoadRequest
 from explorer.core.records import (
     ModelInfo,
@@ -74,7 +75,8 @@ class Controller(QObject):
         self._worker = Worker(engine, self, recover=engine.recover)
         self._run_id = 0
         self._finishing = False
-        self._begun_text: str | None = None
+        # Text and languages of the current run.
+        self._begun: tuple[str, LanguagePair] | None = None
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(DEBOUNCE_MS)
@@ -104,7 +106,8 @@ class Controller(QObject):
         self._models.gone.connect(self._on_model_gone)
         self._models.drained.connect(self._on_worker_drained)
         self._models.replacing_began.connect(self._on_stop_requested)
-        state.source_text_changed.connect(self._on_source_text_changed)
+        state.source_text_changed.connect(self._on_typed)
+        state.languages.pair_changed.connect(self._on_typed)
         state.step_requested.connect(self._on_step_requested)
         state.force_requested.connect(self._on_force_requested)
         state.back_requested.connect(self._on_back_requested)
@@ -153,8 +156,6 @@ class Controller(QObject):
     def _on_model_loaded(self, model: ModelInfo) -> None:
         self._abandon_run()
         self._state.set_model(model)
-        if model.notes:
-            self._state.set_notice(Notice(" ".join(model.notes), error=False))
         self._worker.submit(
             Task(
                 lambda engine, _: engine.cloud(),
@@ -172,7 +173,8 @@ class Controller(QObject):
 
     # -- typing -----------------------------------------------------------------------------------
 
-    def _on_source_text_changed(self) -> None:
+    def _on_typed(self) -> None:
+        """The text changed, or what it is read as and to be written in."""
         if self._state.model is None:
             return
         self._abandon_run()
@@ -180,13 +182,14 @@ class Controller(QObject):
         self._pause.start()
 
     def _tokenize(self) -> None:
-        text = self._state.source_text
+        text, language = self._state.source_text, self._state.languages.pair.source
         self._worker.submit(
-            Task(lambda engine, _: engine.tokenize(text), self._on_tokenized, slot="tokenize")
+            Task(lambda engine, _: engine.tokenize(text, language), self._on_tokenized, slot="tokenize")
         )
 
     def _on_tokenized(self, source: TokenizedText) -> None:
-        if source.text == self._state.source_text:
+        typed = self._state.source_text, self._state.languages.pair.source
+        if (source.text, source.language) == typed:
             self._state.set_source(source)
 
     # -- the run ----------------------------------------------------------------------------------
@@ -196,23 +199,23 @@ class Controller(QObject):
         self._finishing = False
         self._moves = 0
         self._pause.stop()
-        self._begun_text = None
+        self._begun = None
         self._worker.cancel_all(but=frozenset({"model", "cloud", GRID_SLOT}))
 
     def _begin(self) -> bool:
         """Encode the typed text now; says whether there is a text to encode."""
         self._pause.stop()
-        text = self._state.source_text
+        text, languages = typed = self._state.source_text, self._state.languages.pair
         if self._state.model is None or not text.strip():
             return False
-        if self._begun_text == text:
+        if self._begun == typed:
             return True
         self._run_id += 1
-        self._begun_text = text
+        self._begun = typed
         run_id, params, head = self._run_id, self._state.sampling, self._state.head
         stopping = self._state.generation.stopping
         self._submit_run(
-            lambda engine, task: engine.begin(run_id, text, params, head, task, stopping),
+            lambda engine, task: engine.begin(run_id, text, params, head, task, stopping, languages),
             label="Encoding …",
             slot="begin",
         )
@@ -262,7 +265,7 @@ class Controller(QObject):
     def _move(self, node: int, viewed: int | None, work: RunWork) -> bool:
         """Stand at ``node`` at once, and have the worker follow; says whether there is such a run."""
         run = self._state.run
-        if self._loading or run is None or self._begun_text is None or run.run_id != self._run_id:
+        if self._loading or run is None or self._begun is None or run.run_id != self._run_id:
             return False
         self._finishing = False
         known = self._state.generation.outcome_at(node)
@@ -292,7 +295,7 @@ class Controller(QObject):
     def _on_begin_failed(self, _: BaseException) -> None:
         # There is no run; the next step encodes anew.
         self._finishing = False
-        self._begun_text = None
+        self._begun = None
 
     def _on_run_failed(self, _: BaseException) -> None:
         # The run stands where it stood before what failed.
@@ -339,13 +342,7 @@ class Controller(QObject):
     def _on_back_requested(self) -> None:
         run = self._state.run
         self._finishing = False
-        if (
-            self._loading
-            or run is None
-            or not run.steps
-            or self._begun_text is None
-            or run.run_id != self._run_id
-        ):
+        if self._loading or run is None or not run.steps or self._begun is None or run.run_id != self._run_id:
             return
         params, head = self._state.sampling, self._state.head
         self._submit_run(lambda engine, task: engine.back(params, head, task), label="Going back …")
@@ -358,7 +355,7 @@ class Controller(QObject):
 
     def _on_reset_requested(self) -> None:
         state, params = self._state, self._state.sampling
-        if self._begun_text == state.source_text:
+        if self._begun == (state.source_text, state.languages.pair):
             state.generation.beams_cancelled.emit()
             if self._move(ROOT, None, lambda engine, task: engine.restart(params, task)):
                 return

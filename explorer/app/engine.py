@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from explorer.app.errors import is_lack_of_memory
 from explorer.core.beams import BeamSearch
 from explorer.core.inside import InsideReading
+from explorer.core.languages import NO_LANGUAGES, LanguagePair
 from explorer.core.model_facts import LoadRequest, MemoryReading
 from explorer.core.positions import PositionEncoding
 from explorer.core.records import (
@@ -111,9 +112,9 @@ class Engine:
 
         return lack_of_memory(self._lm, error, run_stands=self._run is not None)
 
-    def tokenize(self, text: str) -> TokenizedText:
-        """Tokenize the typed text."""
-        return self._model().tokenize(text)
+    def tokenize(self, text: str, language: str = "") -> TokenizedText:
+        """Tokenize the typed text, read as ``language``; empty is what the checkpoint sets."""
+        return self._model().tokenize(text, language or None)
 
     def cloud(self) -> TokenCloud:
         """Exact principal components of the whole vocabulary."""
@@ -153,12 +154,13 @@ class Engine:
         head: HeadRef | None,
         task: Task,
         stopping: Stopping = BY_CHECKPOINT,
+        languages: LanguagePair = NO_LANGUAGES,
     ) -> RunUpdate:
-        """Encode ``text`` and stand before the first step."""
+        """Encode ``text`` and stand before the first step; what ``languages`` leaves empty is not told."""
         lm = self._model()
         lm.recorder.cancel = task.cancelled
         self._run = None
-        run = lm.generate(text, params)
+        run = _generate(lm, text, params, languages)
         if stopping != BY_CHECKPOINT:
             run.stop_when(stopping)
         self._run, self._run_id = run, run_id
@@ -267,14 +269,21 @@ class Engine:
         self._run.name_branch(node, name)
         return self._update(None)
 
-    def temperature_row(self, grid_id: int, text: str, params: SamplingParams, task: Task) -> GridRow:
+    def temperature_row(
+        self,
+        grid_id: int,
+        text: str,
+        params: SamplingParams,
+        task: Task,
+        languages: LanguagePair = NO_LANGUAGES,
+    ) -> GridRow:
         """Begin a row of a temperature grid, or go on with it, as far as fits between two updates."""
         lm = self._model()
         lm.recorder.cancel = task.cancelled
         key = (grid_id, params)
         if self._row is None or self._row[0] != key:
             self._row = None  # two of them are never held
-            self._row = (key, lm.generate(text, params), [])
+            self._row = (key, _generate(lm, text, params, languages), [])
         _, run, spans = self._row
         until = time.perf_counter() + UPDATE_SECONDS
         while not run.finished and not task.cancelled.is_set():
@@ -349,3 +358,12 @@ class Engine:
         overview = None if head is None else self._run.overview(head.kind, self._pooling)
         self._shown_seconds = time.perf_counter() - started
         return RunUpdate(self._run.snapshot(self._run_id), attention, overview)
+
+
+def _generate(lm: LanguageModel, text: str, params: SamplingParams, languages: LanguagePair) -> Run:
+    return lm.generate(
+        text,
+        params,
+        source_language=languages.source or None,
+        target_language=languages.target or None,
+    )

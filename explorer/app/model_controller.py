@@ -135,8 +135,10 @@ class ModelController(QObject):
         self._models.set_memory(None)
         self.loaded.emit(model)
         said = self._state.notice
-        if model.notes:
-            self._state.set_notice(Notice(" ".join(model.notes), error=False))
+        languages = self._state.languages
+        notes = " ".join(filter(None, (*model.notes, languages.remark)))
+        if notes:
+            self._state.set_notice(Notice(notes, error=languages.refused))
         elif said is not None and not said.error:
             self._state.set_notice(None)  # a remark about the model before
         self._memory_pause.start()

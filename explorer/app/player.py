@@ -42,7 +42,8 @@ class Player(QObject):
         state.viewed_step_changed.connect(self._on_viewed_step_changed)
         state.activity_changed.connect(self._on_activity_changed)
         state.notice_changed.connect(self._on_notice_changed)
-        for ended in (state.source_text_changed, state.reset_requested, state.back_requested):
+        typed = state.source_text_changed, state.languages.pair_changed
+        for ended in (*typed, state.reset_requested, state.back_requested):
             ended.connect(lambda: generation.set_playing(False))
         state.model_requested.connect(lambda _name: generation.set_playing(False))
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from PySide6.QtCore import QObject, Signal
 
 from explorer.app.generation_state import GenerationState
+from explorer.app.language_state import LanguageState
 from explorer.app.marked_heads import MarkedHeads
 from explorer.app.model_state import ModelState
 from explorer.app.temperature_state import TemperatureState
@@ -121,6 +122,8 @@ class AppState(QObject):
         self.vectors = VectorState(self)
         self.models = ModelState(self)
         self.generation = GenerationState(self)
+        self.languages = LanguageState(self)
+        self.languages.pair_changed.connect(self._update_stale)
         self.marked = MarkedHeads(self)
         self.temperatures = TemperatureState(self)
         self._model: ModelInfo | None = None
@@ -164,6 +167,7 @@ class AppState(QObject):
         self.vectors.clear()
         self.generation.clear()
         self._model = model
+        self.languages.set_model(model)
         self.mark_heads(())
         self.set_head(_first_head(model))
         self.model_changed.emit()
@@ -274,11 +278,12 @@ class AppState(QObject):
 
     @property
     def stale(self) -> bool:
-        """Whether the run on show belongs to an older text than the one typed."""
+        """Whether the run on show belongs to an older text than the one typed, or to other languages."""
         return self._stale
 
     def _update_stale(self) -> None:
-        self._set("stale", self._run is not None and self._run.source.text != self._source_text)
+        run, typed = self._run, (self._source_text, self.languages.pair)
+        self._set("stale", run is not None and (run.source.text, run.languages) != typed)
 
     @property
     def sampling(self) -> SamplingParams:

@@ -20,7 +20,7 @@ _SEEDS = 100_000
 
 
 class TemperatureController(QObject):
-    """Part of the controller; lives on the GUI thread. A grid ends when the text or the model changes."""
+    """Part of the controller; lives on the GUI thread. A grid ends when text, languages or model change."""
 
     def __init__(self, state: AppState, worker: Worker, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -30,6 +30,7 @@ class TemperatureController(QObject):
         state.temperatures.grid_requested.connect(self._on_grid_requested)
         state.temperatures.stop_requested.connect(self.stop)
         state.source_text_changed.connect(self.stop)
+        state.languages.pair_changed.connect(self.stop)
         state.model_requested.connect(self.stop)
         state.model_changed.connect(self._on_model_changed)
 
@@ -51,7 +52,9 @@ class TemperatureController(QObject):
             # One for all rows, and a short one: it is shown, and a row can be had again by it.
             params = params.with_changes(seed=random.randrange(_SEEDS))
         self._grid_id += 1
-        self._state.temperatures.set_grid(plan_grid(self._state.source_text, params, temperatures))
+        state = self._state
+        grid = plan_grid(state.source_text, params, temperatures, state.languages.pair)
+        state.temperatures.set_grid(grid)
         self._state.temperatures.set_working(True)
         self._go_on()
 
@@ -61,10 +64,10 @@ class TemperatureController(QObject):
         if grid is None or index is None:
             self._state.temperatures.set_working(False)
             return
-        params, text = grid.rows[index].params, grid.source_text
+        params, text, languages = grid.rows[index].params, grid.source_text, grid.languages
         self._worker.submit(
             Task(
-                lambda engine, task: engine.temperature_row(grid_id, text, params, task),
+                lambda engine, task: engine.temperature_row(grid_id, text, params, task, languages),
                 partial(self._on_row_updated, grid_id, index),
                 slot=GRID_SLOT,
                 label=f"Generating at temperature {params.temperature:g}, {index + 1} of {len(grid.rows)} …",

@@ -17,6 +17,7 @@ from explorer.commands import options
 from explorer.commands.application import make_application, no_screen
 from explorer.commands.window import Parts, build
 from explorer.core.selection import HeadRef, Selection, TokenRef
+from explorer.core.stopping import Stopping
 
 if TYPE_CHECKING:
     from explorer.panels.generation_panel import GenerationPanel
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.panel:
         parts.window.reset_layout()  # proportions for this size
     parts.state.set_sampling(params)
+    parts.state.generation.set_stopping(Stopping(arguments.max_new_tokens))
     if arguments.view:
         cast("GenerationPanel", parts.window.panels["generation"]).show_view(arguments.view)
     model = arguments.model or options.DEFAULT_MODEL

@@ -123,6 +123,7 @@ def build(
     scale = classroom_scale(height) if arguments.classroom else settings.scale
     theme = Theme(app, scheme=cast(SchemeChoice, scheme), scale=scale)
     state = AppState()
+    state.languages.ask(arguments.source_language, arguments.target_language)
     model_options = ModelOptions(
         arguments.device, arguments.dtype, settings.thread_count(), arguments.allow_pickle
     )

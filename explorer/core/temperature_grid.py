@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from explorer.core.languages import NO_LANGUAGES, LanguagePair
 from explorer.core.sampling import SamplingParams
 
 DEFAULT_TEMPERATURES = (0.0, 0.5, 0.7, 1.0, 1.5, 2.0)
@@ -52,10 +53,13 @@ class TemperatureGrid:
         What the model read.
     rows : tuple of GridRow
         In the order in which they were asked for.
+    languages : LanguagePair
+        What the model was told to read and to write.
     """
 
     source_text: str
     rows: tuple[GridRow, ...]
+    languages: LanguagePair = NO_LANGUAGES
 
     @property
     def reference(self) -> int:
@@ -99,10 +103,15 @@ def _shared(text: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(text), len(other)))
 
 
-def plan_grid(source_text: str, params: SamplingParams, temperatures: Sequence[float]) -> TemperatureGrid:
+def plan_grid(
+    source_text: str,
+    params: SamplingParams,
+    temperatures: Sequence[float],
+    languages: LanguagePair = NO_LANGUAGES,
+) -> TemperatureGrid:
     """Return a grid whose rows have yet to be generated, under ``params`` but for the temperature."""
     rows = tuple(GridRow(params.with_changes(temperature=temperature)) for temperature in temperatures)
-    return TemperatureGrid(source_text, rows)
+    return TemperatureGrid(source_text, rows, languages)
 
 
 def read_temperatures(text: str) -> tuple[float, ...]:

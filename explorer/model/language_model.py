@@ -120,7 +120,9 @@ class LanguageModel:
         self.config = model.config
         self.embedding: Any = model.get_input_embeddings()
         rows = int(self.embedding.weight.shape[0])
-        self.text_tokenizer = TextTokenizer(tokenizer, context_length(self.config), rows)
+        self.text_tokenizer = TextTokenizer(
+            tokenizer, context_length(self.config), rows, told=family == "encoder-decoder"
+        )
         ids = list(self.text_tokenizer.encode(TRIED_TEXT).ids)
         self.capture = find_capture(model, family, attention_layout(self.config, family)[0], ids)
         self.recorder = self.capture.recorder
@@ -170,7 +172,7 @@ class LanguageModel:
     @property
     def languages(self) -> tuple[str, ...]:
         """Codes of the languages that it can be told to read and to write; empty for most models."""
-        return tuple(self.text_tokenizer.languages) if self.family == "encoder-decoder" else ()
+        return tuple(self.text_tokenizer.languages)
 
     @property
     def own_languages(self) -> LanguagePair:
@@ -186,7 +188,7 @@ class LanguageModel:
             return NO_OWN_SETTINGS
         # A first token that is a language is told, and chosen, as the language that is written.
         language = config.forced_bos_token_id in self.text_tokenizer.languages.values()
-        elsewhere = {"forced_bos_token_id"} if language and self.languages else frozenset()
+        elsewhere = {"forced_bos_token_id"} if language else frozenset()
         return read_own_settings(config, self.text_tokenizer.pieces, elsewhere)
 
     def unload(self) -> None:

@@ -22,6 +22,8 @@ class TextTokenizer:
         Longest text in tokens, specials included; longer ones are cut at the end. None: never cut.
     vocabulary_size : int
         Rows of the embedding matrix; ids from the tokenizer's end up to it are named ``<unused …>``.
+    told : bool
+        Whether the model is one that is told languages.
 
     Attributes
     ----------
@@ -31,11 +33,13 @@ class TextTokenizer:
         What it reads a text as unless it is told; empty without languages.
     """
 
-    def __init__(self, tokenizer: Any, context_length: int | None, vocabulary_size: int) -> None:
+    def __init__(
+        self, tokenizer: Any, context_length: int | None, vocabulary_size: int, *, told: bool = True
+    ) -> None:
         self.tokenizer = tokenizer
         self.context_length = context_length
         self.vocabulary_size = vocabulary_size
-        self.languages = read_languages(tokenizer, vocabulary_size)
+        self.languages = read_languages(tokenizer, vocabulary_size) if told else {}
         self.own_language = str(tokenizer.src_lang or "") if self.languages else ""
         # Marks, not text, whether or not the checkpoint has them on its list of special tokens.
         self._language_ids = frozenset(self.languages.values())
@@ -88,8 +92,8 @@ class TextTokenizer:
             A token of the text has no row in the embedding matrix, or the tokenizer fails on it.
         """
         language = self.own_language if language is None else language
-        if self.languages and self.tokenizer.src_lang != language:
-            self.tokenizer.src_lang = language
+        if self.languages and (self.tokenizer.src_lang or "") != language:
+            self.tokenizer.src_lang = language or None
         ids, spans = self._ids_and_spans(text)
         beyond = next((token_id for token_id in ids if token_id >= self.vocabulary_size), None)
         if beyond is not None:

@@ -9,9 +9,11 @@ from PySide6.QtGui import QFontMetrics, QResizeEvent, QTextCursor
 from PySide6.QtWidgets import QFrame, QLabel, QPlainTextEdit, QWidget
 
 from explorer.app.state import AppState
+from explorer.core.languages import LanguagePair
 from explorer.core.records import StepRecord
 from explorer.core.selection import TokenRef
 from explorer.core.tokens import Token, TokenizedText
+from explorer.panels.tokens.language_box import LanguageBox
 from explorer.panels.tokens.source_line import SourceLine
 from explorer.panels.tokens.token_strip import Chip, TokenStrip
 from explorer.panels.widgets.panel import Panel
@@ -45,6 +47,10 @@ class TokenPanel(Panel):
         self._generated_label = self._make_label("generated_label")
         self._generated_label.setText("generated")
         self._generated_note = self._make_label("generated_note")
+        self._read_as = LanguageBox(theme, "source_language", self.body)
+        self._read_as.setAccessibleName("Language of the source")
+        self._written_in = LanguageBox(theme, "target_language", self.body)
+        self._written_in.setAccessibleName("Language to write")
         self._generated_strip = TokenStrip(state, theme, "generated_chips", self._describe, self.body)
         self._generated_strip.setAccessibleName("Generated tokens")
         self._text = QPlainTextEdit(self.body)
@@ -58,6 +64,11 @@ class TokenPanel(Panel):
         self.body.setMinimumSize(theme.space(20), theme.space(20))
         self.body.installEventFilter(self)
 
+        self._read_as.chosen.connect(self._on_source_language_chosen)
+        self._written_in.chosen.connect(self._on_target_language_chosen)
+
+        state.languages.pair_changed.connect(self._update_languages)
+        state.model_changed.connect(self._update_languages)
         state.model_changed.connect(self._update_source)
         state.model_changed.connect(self._update_generated)
         state.source_changed.connect(self._update_source)
@@ -66,6 +77,7 @@ class TokenPanel(Panel):
         state.hover_changed.connect(self._update_hover)
         state.selection_changed.connect(self._update_selection)
         self._update_theme()
+        self._update_languages()
         self._update_source()
         self._update_generated()
         self._update_stale()
@@ -91,6 +103,35 @@ class TokenPanel(Panel):
         self._update_source_line()
         self._update_facts()
         self._arrange()
+
+    def _on_source_language_chosen(self, code: str) -> None:
+        languages = self.state.languages
+        languages.choose(LanguagePair(code, languages.pair.target))
+
+    def _on_target_language_chosen(self, code: str) -> None:
+        languages = self.state.languages
+        languages.choose(LanguagePair(languages.pair.source, code))
+
+    def _update_languages(self) -> None:
+        model, pair = self.state.model, self.state.languages.pair
+        codes = self.state.languages.known
+        for box in self._boxes:
+            box.setVisible(bool(codes))
+        if model is not None and codes:
+            own = model.own_languages
+            self._read_as.show_languages(codes, pair.source, optional=not own.source)
+            self._written_in.show_languages(codes, pair.target, optional=not own.target)
+            by_itself = f"by itself it reads {own.source}" if own.source else "by itself it is not told any"
+            self._read_as.setToolTip(f"The language that {model.name} reads the text as; {by_itself}")
+            by_itself = (
+                f"by itself it writes {own.target}" if own.target else "not told, its first token decides"
+            )
+            self._written_in.setToolTip(f"The language that {model.name} writes; {by_itself}")
+        self._arrange()
+
+    @property
+    def _boxes(self) -> tuple[LanguageBox, LanguageBox]:
+        return self._read_as, self._written_in
 
     def _update_generated(self) -> None:
         run = self.state.run
@@ -150,6 +191,8 @@ class TokenPanel(Panel):
             f" border-left: {theme.space(0.7)}px solid {theme.color('text').name()};"
             f" padding: {theme.space(0.5)}px {theme.space(1)}px;"
         )
+        for box in self._boxes:
+            box.update_theme()
         self._source_strip.update_theme()
         self._generated_strip.update_theme()
         self._source_line.update()
@@ -185,7 +228,8 @@ class TokenPanel(Panel):
         run = self.state.run
         note = ""
         if self.state.stale:
-            note = "of the text before; Step begins anew"
+            typed = run is None or run.source.text != self.state.source_text
+            note = f"of the {'text' if typed else 'languages'} before; Step begins anew"
         elif run is not None and run.finished and not run.steps:
             note = run.stop_reason or ""
         elif run is None or not run.steps:
@@ -254,7 +298,13 @@ class TokenPanel(Panel):
             self._cut.setGeometry(left, y, width, height)
             y += height + gap
         line_height = self._source_line.sizeHint().height()
+        told = bool(self.state.languages.known)
+        if told:
+            line_height = max(line_height, self._read_as.sizeHint().height())
         self._source_line.setGeometry(left, y, width, line_height)
+        self._source_line.set_room(
+            self._place_box(self._read_as, left + self._source_line.name_width, y, line_height) if told else 0
+        )
         y += line_height
 
         needs = self._source_strip.height_for(width + 4), self._generated_strip.height_for(width + 4)
@@ -269,11 +319,20 @@ class TokenPanel(Panel):
         label_width = self._generated_label.sizeHint().width()
         self._generated_label.setGeometry(left, y, label_width, line_height)
         note_left = left + label_width + self.theme.space(2)
+        if told:
+            note_left += self._place_box(self._written_in, left + label_width, y, line_height)
         self._generated_note.setGeometry(note_left, y, max(0, left + width - note_left), line_height)
         y += line_height
         self._generated_strip.setGeometry(left - 2, y, width + 4, generated_height)
         y += generated_height + gap
         self._text.setGeometry(left, y, width, text_height)
+
+    def _place_box(self, box: LanguageBox, left: int, y: int, line_height: int) -> int:
+        """Put ``box`` into the heading that begins at ``y``, behind its name; return the room it takes."""
+        gap, size = self.theme.space(1), box.sizeHint()
+        width = max(0, min(size.width(), self.body.width() - left - 2 * gap))
+        box.setGeometry(left + gap, y + (line_height - size.height()) // 2, width, size.height())
+        return gap + width
 
     def _text_height(self, width: int, spare: int) -> int:
         """Style the detokenized text, large while one line fits into ``spare`` pixels; return its height."""

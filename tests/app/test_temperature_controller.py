@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pytestqt.qtbot import QtBot
@@ -10,8 +11,10 @@ from pytestqt.qtbot import QtBot
 import explorer
 from explorer.app.controller import Controller, ModelOptions
 from explorer.app.state import AppState
+from explorer.core.languages import LanguagePair
 from explorer.core.sampling import SamplingParams
 from explorer.core.temperature_grid import TemperatureGrid
+from tests.model import real_layouts
 
 SENTENCE = "Je ne sais pas ce que tu veux dire."
 TIMEOUT_MS = 60_000
@@ -144,3 +147,32 @@ def test_that_another_model_takes_the_grid_away(
     settle(qtbot, controller)
     assert state.temperatures.grid is None
     assert state.notice is None
+
+
+def test_that_the_rows_are_in_the_language_that_was_chosen(
+    qtbot: QtBot, state: AppState, controller: Controller, tmp_path: Path
+) -> None:
+    folder = real_layouts.make("m2m100", tmp_path / "m2m100")
+    text = "the cat sat"
+    begin(qtbot, state, controller, str(folder), text)
+    state.languages.choose(LanguagePair("de", "fr"))
+    settle(qtbot, controller)
+    state.temperatures.grid_requested.emit((0.0, 1.0))
+    settle(qtbot, controller)
+    grid = grid_of(state)
+    lm = explorer.load(folder, device="cpu")
+    for row in grid.rows:
+        expected = lm.generate(text, row.params, source_language="de", target_language="fr").finish()
+        assert list(row.token_ids) == expected.token_ids
+    assert grid.languages == LanguagePair("de", "fr")
+
+
+def test_that_another_language_ends_a_grid(
+    qtbot: QtBot, state: AppState, controller: Controller, tmp_path: Path
+) -> None:
+    begin(qtbot, state, controller, str(real_layouts.make("m2m100", tmp_path / "m2m100")), "the cat sat")
+    state.temperatures.grid_requested.emit(TEMPERATURES)
+    assert state.temperatures.working
+    state.languages.choose(LanguagePair("en", "fr"))
+    assert not state.temperatures.working
+    settle(qtbot, controller)

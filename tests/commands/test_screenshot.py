@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from PySide6.QtGui import QImage
 
+from explorer import load
 from explorer.__main__ import make_parser
 from explorer.panels.generation_panel import VIEWS
+from tests.model import real_layouts
 
 SENTENCE = "J'aime l'apprentissage automatique."
 
 
-def screenshot(*options: str) -> subprocess.CompletedProcess[str]:
+def screenshot(*options: str, model: str = "fr-en") -> subprocess.CompletedProcess[str]:
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -28,7 +30,7 @@ def screenshot(*options: str) -> subprocess.CompletedProcess[str]:
         "explorer",
         "screenshot",
         "--model",
-        "fr-en",
+        model,
         "--device",
         "cpu",
         *options,
@@ -48,6 +50,25 @@ def test_that_the_whole_window_is_drawn_with_no_screen(tmp_path: Path, size: str
         picture.pixel(x, y) for x in range(0, picture.width(), 7) for y in range(0, picture.height(), 7)
     }
     assert len(colours) > 30
+
+
+def test_that_the_languages_and_the_most_tokens_are_heeded(tmp_path: Path) -> None:
+    model = real_layouts.make("mbart", tmp_path / "mbart")
+    out = tmp_path / "tokens.png"
+    options = ["--text", "the cat sat", "--max-new-tokens", "5", "--panel", "tokens", "--out", str(out)]
+    done = screenshot("--source-language", "de_DE", "--target-language", "fr_XX", *options, model=str(model))
+    assert done.returncode == 0, done.stderr
+    run = load(model, device="cpu").generate(
+        "the cat sat", max_new_tokens=5, source_language="de_DE", target_language="fr_XX"
+    )
+    assert done.stdout.splitlines()[0] == run.finish().text != ""
+    assert not QImage(str(out)).isNull()
+    refused = screenshot("--target-language", "french", *options, model=str(model))
+    assert refused.returncode == 2
+    # Qt's own remarks on having no screen come before it.
+    said = refused.stderr.strip().splitlines()[-1]
+    assert said.startswith("explorer: mbart knows 25 languages")
+    assert said.endswith("did you mean fr_XX?")
 
 
 def test_that_one_panel_can_be_drawn_alone(tmp_path: Path) -> None:

@@ -26,7 +26,13 @@ def open_window(qapp: QApplication, qtbot: QtBot, settings_path: Path) -> Iterat
 
     def open_it(*, load: bool = True, text: str = "J'aime l'apprentissage automatique.") -> Parts:
         arguments = argparse.Namespace(
-            scheme="light", classroom=False, device="cpu", dtype="auto", allow_pickle=False
+            scheme="light",
+            classroom=False,
+            device="cpu",
+            dtype="auto",
+            allow_pickle=False,
+            source_language=None,
+            target_language=None,
         )
         parts = build(qapp, Settings.load(settings_path), settings_path, arguments)
         opened.append(parts)

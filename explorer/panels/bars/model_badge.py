@@ -147,9 +147,18 @@ def badge_tip(model: ModelInfo | None, memory: MemoryReading | None = None) -> s
         f"vocabulary {model.vocabulary_size:,}, hidden size {model.hidden_size}",
         f"attention: {layers}",
         f"context: {model.context_length or 'no fixed limit'}",
+        *_language_lines(model),
         *model.notes,
     ]
     return "\n".join(lines)
+
+
+def _language_lines(model: ModelInfo) -> list[str]:
+    if not model.languages:
+        return []
+    own = model.own_languages
+    writes = f"writes {own.target}" if own.target else "writes what its first token decides"
+    return [f"languages: {len(model.languages)}; by itself it reads {own.source or 'none'} and {writes}"]
 
 
 def memory_lines(model: ModelInfo, memory: MemoryReading | None) -> list[str]:

@@ -89,6 +89,7 @@ class TemperatureView(QWidget):
         temperatures.working_changed.connect(self._update_button)
         state.sampling_changed.connect(self._update_grid)
         state.source_text_changed.connect(self._update_grid)
+        state.languages.pair_changed.connect(self._update_grid)
         self.update_theme()
         self._update_button()
 
@@ -145,7 +146,7 @@ class TemperatureView(QWidget):
             row.clicked.connect(partial(self._on_row_clicked, index))
             self._rows.insertWidget(index, row)
             self.rows.append(row)
-        pale = grid.source_text != self.state.source_text
+        pale = self._of_before(grid)
         for index, row in enumerate(self.rows):
             shown = index < len(grid.rows)
             row.setVisible(shown)
@@ -155,6 +156,11 @@ class TemperatureView(QWidget):
                 seed = self.state.sampling.seed if params.greedy else params.seed
                 current = params.with_changes(seed=seed) == self.state.sampling
                 row.show_row(grid, index, current=current, pale=pale)
+
+    def _of_before(self, grid: TemperatureGrid) -> bool:
+        """Whether text or languages are others by now."""
+        here = self.state.source_text, self.state.languages.pair
+        return (grid.source_text, grid.languages) != here
 
     def _update_facts(self) -> None:
         grid = self.state.temperatures.grid
@@ -167,7 +173,7 @@ class TemperatureView(QWidget):
         state = f"{done} of {len(grid.rows)}" if done < len(grid.rows) else ""
         if state and not self.state.temperatures.working:
             state = f"stopped after {state}"
-        old = "of an earlier text" if grid.source_text != self.state.source_text else ""
+        old = "of an earlier text" if self._of_before(grid) else ""
         text = " · ".join(part for part in (state, old, shared) if part)
         self.facts.setText(text)
         self.facts.setToolTip(plain_tooltip(f"All rows: {shared}\nRead: {grid.source_text}"))

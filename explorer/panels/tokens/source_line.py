@@ -22,6 +22,7 @@ from explorer.theme import Theme
 
 # Characters laid out on each side of the marked ones: more than a line holds, however long the text.
 _AROUND = 400
+_NAME = "source"
 
 
 class SourceLine(QWidget):
@@ -35,6 +36,7 @@ class SourceLine(QWidget):
         self.theme = theme
         self._text = ""
         self._span: tuple[int, int] | None = None
+        self._room = 0
         self.setObjectName("source_line")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Source text")
@@ -56,6 +58,17 @@ class SourceLine(QWidget):
             self.setAccessibleDescription(text[:_AROUND])
             self.update()
 
+    @property
+    def name_width(self) -> int:
+        """How much of the line its name takes, in pixels."""
+        return QFontMetrics(self.theme.prose("small", bold=True)).horizontalAdvance(_NAME)
+
+    def set_room(self, width: int) -> None:
+        """Leave so many pixels free behind the name, for what else stands there."""
+        if width != self._room:
+            self._room = width
+            self.update()
+
     def sizeHint(self) -> QSize:  # noqa: D102
         return QSize(200, QFontMetrics(self.theme.prose("body")).height() + self.theme.space(0.5))
 
@@ -65,8 +78,8 @@ class SourceLine(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102
         theme = self.theme
         painter = QPainter(self)
-        left = self._paint_word(painter, "source", self.rect(), "source", bold=True)
-        area = self.rect().adjusted(left + theme.space(2), 0, 0, 0)
+        self._paint_word(painter, _NAME, self.rect(), "source", bold=True)
+        area = self.rect().adjusted(self.name_width + self._room + theme.space(2), 0, 0, 0)
         if self._span is not None:
             start, end = self._span
             place = f"character {start}" if end - start == 1 else f"characters {start}–{end}"
@@ -80,12 +93,11 @@ class SourceLine(QWidget):
 
     def _paint_word(
         self, painter: QPainter, word: str, rect: QRect, color: str, *, bold: bool = False
-    ) -> int:
+    ) -> None:
         font = self.theme.prose("small", bold=bold)
         painter.setFont(font)
         painter.setPen(self.theme.color(color))
         painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, word)
-        return QFontMetrics(font).horizontalAdvance(word)
 
     def _paint_text(self, painter: QPainter, area: QRect) -> None:
         theme = self.theme
