@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -106,6 +107,26 @@ class TokenPath:
     scale: float
     notes: tuple[str, ...]
     run_id: int
+
+    def ways(self, stage: float) -> npt.NDArray[np.float64]:
+        """Where each token has come by.
+
+        Parameters
+        ----------
+        stage : float
+            0 to S - 1; between two stages, a vector lies on the straight line from one to the other.
+
+        Returns
+        -------
+        numpy.ndarray
+            (T, n, components) float64: each stage before ``stage``, then ``stage`` itself.
+        """
+        known = self.coordinates.astype(np.float64)
+        before = min(int(stage), len(known) - 1)
+        after = min(before + 1, len(known) - 1)
+        share = stage - before
+        here = (1.0 - share) * known[before] + share * known[after]
+        return np.concatenate([known[: math.ceil(stage)], here[None]]).swapaxes(0, 1)
 
     def pair(self, stage: int, first: int, second: int, ids: tuple[int, int]) -> PairReading:
         """Two of the tokens compared at one stage."""

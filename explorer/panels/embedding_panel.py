@@ -333,8 +333,8 @@ class EmbeddingPanel(Panel):
         if self.tools.tool != "sums" or words is None or axes is None or not axes.of_components:
             return []
         first = (*words.plus, *words.minus)[0]
-        end = _place(axes.place(words.coordinates))
-        return [Trail((self.scatter.place_of(first), end), "vocabulary", words.expression)]
+        ends = np.array([self.scatter.place_of(first), axes.place(words.coordinates)])
+        return [Trail(ends, "vocabulary", words.expression)]
 
     def _label(self, token_id: int, strong: dict[int, Emphasis]) -> str:
         piece = visible_piece(self.state.piece(token_id))
@@ -350,30 +350,21 @@ class EmbeddingPanel(Panel):
         fits = path is not None and self.state.run is not None and path.run_id == self.state.run.run_id
         return fits and self.tools.tool == "layers" and axes is not None and axes.of_components
 
-    def _path_place(self, stage: float, token: int) -> Place:
-        path, axes = self.state.vectors.path, self._axes
+    def _path_marks(self) -> tuple[list[Mark], list[Trail]]:
+        path, state, axes = self.state.vectors.path, self.state, self._axes
         assert path is not None
         assert axes is not None
-        before = min(int(stage), len(path.stages) - 1)
-        after = min(before + 1, len(path.stages) - 1)
-        share = stage - before
-        start, end = axes.place(path.coordinates[before, token]), axes.place(path.coordinates[after, token])
-        return _place((1.0 - share) * start + share * end)
-
-    def _path_marks(self) -> tuple[list[Mark], list[Trail]]:
-        path, stage, state = self.state.vectors.path, self.tools.player.stage, self.state
-        assert path is not None
         strong = state.emphasised_ids()
         marks, trails = [], []
-        for token, ref in enumerate(path.refs):
+        ways = axes.place(path.ways(self.tools.player.stage))
+        for ref, way, here in zip(path.refs, ways, ways[:, -1].tolist(), strict=True):
             token_id = state.token_id(ref)
             if token_id is None:
                 continue
-            here = self._path_place(stage, token)
             side = "generated" if ref.side == "start" else ref.side
-            marks.append(Mark(token_id, self._label(token_id, strong), (side,), state.emphasis(ref), at=here))
-            way = [self._path_place(float(s), token) for s in range(math.ceil(stage))]
-            trails.append(Trail((*way, here), side))
+            label, at = self._label(token_id, strong), (here[0], here[1], here[2])
+            marks.append(Mark(token_id, label, (side,), state.emphasis(ref), at=at))
+            trails.append(Trail(way, side))
         return marks, trails
 
     def _update_path(self) -> None:
@@ -425,10 +416,10 @@ class EmbeddingPanel(Panel):
         text = "" if reading is None else degrees(reading.angle_degrees)
         first, second = self.state.selection.ends
         origin, tokens = axes.origin, self._path_pair()
-        mode = self.state.vectors.mode
-        if tokens is not None:
-            stage = self.tools.player.stage
-            tips = (self._path_place(stage, tokens[0]), self._path_place(stage, tokens[1]))
+        mode, path = self.state.vectors.mode, self.state.vectors.path
+        if tokens is not None and path is not None:
+            ends = axes.place(path.ways(self.tools.player.stage)[list(tokens), -1])
+            tips = (_place(ends[0]), _place(ends[1]))
         else:
             tips = (self.scatter.place_of(ids[0]), self.scatter.place_of(ids[1]))
             if mode == "centred":

@@ -331,6 +331,39 @@ def test_that_a_label_keeps_its_place_while_it_is_free_and_no_more_are_placed_th
     assert [spot.index for spot in placed] == list(range(MOST_LABELS))
 
 
+def test_that_what_is_pointed_at_is_named_in_a_crowd_too() -> None:
+    rng = np.random.default_rng(4)
+    crowd = [(float(x), float(y), 5.0) for x, y in rng.uniform(0, 400, (1500, 2))]
+    anchors = [(200.0, 200.0, 8.0), (230.0, 200.0, 8.0), *crowd]
+    sizes = [(60.0, 14.0)] * 40
+    assert place_labels(anchors, sizes, 400, 400, 4.0)[:1] == []
+    first, second, *others = place_labels(anchors, sizes, 400, 400, 4.0, must=2)
+    assert (first.index, second.index, others) == (0, 1, [])
+    assert abs(first.left - second.left) >= 60.0 or abs(first.top - second.top) >= 14.0
+    # Where there is room, nothing is covered; and a taken place stays taken.
+    assert place_labels(anchors[:2], sizes[:2], 400, 400, 4.0, must=2) == place_labels(
+        anchors[:2], sizes[:2], 400, 400, 4.0
+    )
+    assert place_labels(anchors, sizes, 400, 400, 4.0, [(0.0, 0.0, 400.0, 400.0)], must=2) == []
+
+
+def test_that_a_token_under_the_pointer_is_named_in_a_long_run(
+    panel: EmbeddingPanel, state: AppState
+) -> None:
+    overlay = panel.scatter.findChild(ScatterOverlay)
+    assert overlay is not None
+    rng = np.random.default_rng(0)
+    marks = [
+        Mark(i, "w", ("generated",), at=(x, y, z))
+        for i, (x, y, z) in enumerate(rng.normal(0, 0.05, (1000, 3)))
+    ]
+    panel.scatter.set_marks(
+        [*marks, Mark(4000, "this one", ("source",), Emphasis.HOVERED, at=(0.0, 0.0, 0.0))]
+    )
+    overlay.grab()
+    assert 4000 in overlay.named
+
+
 def test_that_splatting_does_not_depend_on_the_order_of_the_points() -> None:
     rng = np.random.default_rng(2)
     positions = rng.uniform(-5, 65, (2, 300)).astype(np.float32)

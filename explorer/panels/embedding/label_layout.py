@@ -61,6 +61,7 @@ def place_labels(
     gap: float,
     taken: Sequence[Box] = (),
     before: Sequence[int | None] | None = None,
+    must: int = 0,
 ) -> list[Placed]:
     """Place labels around their points.
 
@@ -78,6 +79,8 @@ def place_labels(
         Boxes that are not free.
     before : sequence of int or None, optional
         `Placed.place` of each label the last time.
+    must : int, optional
+        So many labels, from the first on, had rather cover points than be left out: as few as may be.
 
     Returns
     -------
@@ -104,8 +107,13 @@ def place_labels(
     found: list[Placed] = []
     for index in np.flatnonzero(tried & all_free.any(axis=1)).tolist():
         places, free = all_places[:, index], all_free[index]
-        near = np.concatenate([points[:, all_near[index]], boxes[:, :count]], axis=1)
-        free &= ~_overlaps(near[:, :, None], places[:, None, :]).any(axis=0)
+        near = np.concatenate([boxes[:, :count], points[:, all_near[index]]], axis=1)
+        covers = _overlaps(near[:, :, None], places[:, None, :])
+        no_label = free & ~covers[:count].any(axis=0)
+        free = no_label & ~covers[count:].any(axis=0)
+        if not free.any() and index < must:
+            covered = np.count_nonzero(covers[count:], axis=0)
+            free = no_label & (covered == covered.min(where=no_label, initial=len(points.T)))
         if not free.any():
             continue
         last = None if before is None else before[index]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -74,11 +75,21 @@ class VectorPair:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Trail:
-    """A line through the scene: a token's way so far, or with ``arrow`` a sum of vectors."""
+    """A line through the scene: a token's way so far, or with ``arrow`` a sum of vectors.
 
-    places: tuple[Place, ...]
+    Attributes
+    ----------
+    places : numpy.ndarray
+        (n, 3) float64, from where it begins to where it ends.
+    side : str
+        Whose colour it has.
+    arrow : str
+        What is written at its tip, if it has one.
+    """
+
+    places: npt.NDArray[np.float64]
     side: str
     arrow: str = ""
 
@@ -212,8 +223,7 @@ class ScatterOverlay(QWidget):
         self._angle_at = self._arrow_at = None
         if self._legend is not None:
             taken.append(self._paint_legend(painter, self._legend))
-        for trail in self._trails:
-            self._paint_trail(painter, trail)
+        self._paint_trails(painter)
         if self._pair is not None:
             taken += self._paint_pair(painter, self._pair)
         x, y, depth = seen
@@ -281,21 +291,31 @@ class ScatterOverlay(QWidget):
         self._angle_at = (float(middle[0]), float(middle[1]))
         return boxes
 
-    def _paint_trail(self, painter: QPainter, trail: Trail) -> None:
+    def _paint_trails(self, painter: QPainter) -> None:
         theme = self._theme
-        spots = self.project(np.array(trail.places, dtype=np.float64).T)[:2].T
-        if len(spots) < 2 or not np.isfinite(spots).all():
-            return
-        line = QPolygonF([QPointF(float(x), float(y)) for x, y in spots])
-        color = theme.color("selection") if trail.arrow else theme.side_color(trail.side)
-        if not trail.arrow:
-            color.setAlpha(130)
-        painter.setPen(QPen(color, max(1.5, theme.space(0.45 if trail.arrow else 0.3))))
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.drawPolyline(line)
-        if trail.arrow:
-            self._arrow_at = (float(spots[-1][0]), float(spots[-1][1]))
-            self._paint_head(painter, spots[-2], spots[-1])
+        way = QPen(theme.color("muted"), max(1.5, theme.space(0.3)))
+        # One projection of all: a long run has a trail for each of its tokens.
+        ends = np.cumsum([0, *(len(trail.places) for trail in self._trails)]).tolist()
+        places = np.concatenate([np.empty((0, 3)), *(trail.places for trail in self._trails)])
+        projected = self.project(places.T)[:2].T
+        for trail, (start, end) in zip(self._trails, pairwise(ends), strict=True):
+            spots = projected[start:end]
+            if len(spots) < 2 or not np.isfinite(spots).all():
+                continue
+            line = QPolygonF([QPointF(x, y) for x, y in spots.tolist()])
+            if trail.arrow:
+                painter.setPen(QPen(theme.color("selection"), max(1.5, theme.space(0.45))))
+                painter.drawPolyline(line)
+                self._arrow_at = (float(spots[-1][0]), float(spots[-1][1]))
+                self._paint_head(painter, spots[-2], spots[-1])
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+                continue
+            color = theme.side_color(trail.side)
+            color.setAlpha(130)
+            way.setColor(color)
+            painter.setPen(way)
+            painter.drawPolyline(line)
 
     def _paint_head(
         self, painter: QPainter, start: npt.NDArray[np.float32], tip: npt.NDArray[np.float32]
@@ -360,14 +380,17 @@ class ScatterOverlay(QWidget):
     ) -> None:
         """Write names where they cover neither each other nor a point, with a name or without.
 
+        What is pointed at is named even where that covers points.
+
         ``spots`` are places among the marks, most important first; ``anchors`` (n, 3) their x, y, radius.
         """
         labels = [self._name(self._marks[i]) for i in spots[:MOST_LABELS].tolist()]
         named = anchors[:MOST_LABELS]
-        before = int(np.count_nonzero(self._emphasis[spots[:MOST_LABELS]] >= Emphasis.HOVERED))
-        for label, at, place in self._captions(before):
+        strong = must = int(np.count_nonzero(self._emphasis[spots[:MOST_LABELS]] >= Emphasis.HOVERED))
+        for label, at, place in self._captions(strong):
             labels.insert(at, label)
             named = np.insert(named, at, place, axis=0)
+            must += 1
         fonts = self._faces()
         metrics = {face: QFontMetricsF(font) for face, font in fonts.items()}
         sizes = [
@@ -377,7 +400,7 @@ class ScatterOverlay(QWidget):
         anchors = np.concatenate([named, anchors[MOST_LABELS:]])
         places = [self._places.get(label.key) for label in labels]
         gap = self._theme.space(0.6)
-        placed = place_labels(anchors, sizes, self.width(), self.height(), gap, taken, places)
+        placed = place_labels(anchors, sizes, self.width(), self.height(), gap, taken, places, must)
         self._places = {labels[spot.index].key: spot.place for spot in placed}
         ground = self._theme.color("surface", 205)
         for spot in placed:
