@@ -103,6 +103,7 @@ def open_window(app: QApplication, arguments: argparse.Namespace, opening: QWidg
 def fall_back(state: AppState) -> None:
     """Open the program's own model where the first one could not be opened."""
     if state.model is None and state.models.refusal is not None:
+        state.languages.ask(None, None)  # these were for the one that is not there
         state.model_requested.emit(options.DEFAULT_MODEL)
 
 

@@ -24,6 +24,11 @@ class LanguagePair:
     source: str = ""
     target: str = ""
 
+    @property
+    def summary(self) -> str:
+        """Both in short, e.g. ``de → fr``; empty without languages."""
+        return "" if self == NO_LANGUAGES else f"{self.source or '?'} → {self.target or '?'}"
+
     def sentence(self, name: str) -> str:
         """What the model called ``name`` reads and writes; empty for one without languages."""
         if self == NO_LANGUAGES:

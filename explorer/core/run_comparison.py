@@ -39,7 +39,8 @@ class KeptRun:
     def summary(self) -> str:
         """What it is, in one line, e.g. ``fr-en · float32 · greedy``."""
         params = self.run.steps[-1].params if self.run.steps else self.run.params
-        parts = [self.name, self.model.name, self.model.dtype, params.summary]
+        languages = self.run.languages.summary
+        parts = [self.name, self.model.name, self.model.dtype, languages, params.summary]
         return " · ".join(part for part in parts if part)
 
     def shares_vocabulary(self, other: KeptRun) -> bool:
@@ -112,7 +113,8 @@ def _common(a: list[int | str], b: list[int | str]) -> int:
 def same_context(first: RunSnapshot, i: int, second: RunSnapshot, j: int) -> bool:
     """Whether both steps were chosen after the very same text."""
     before = first.token_ids[:i] == second.token_ids[:j]
-    return before and first.source.ids == second.source.ids
+    starts = [[token.id for token in run.start_tokens] for run in (first, second)]
+    return before and starts[0] == starts[1] and first.source.ids == second.source.ids
 
 
 def own_probabilities(step: StepRecord) -> Probabilities:

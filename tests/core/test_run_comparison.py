@@ -45,6 +45,23 @@ def test_that_branches_are_aligned_with_their_first_difference() -> None:
     assert not same_context(run, 3, other, 3)
 
 
+def test_that_another_start_is_another_context() -> None:
+    run = make_run(3)
+    other = dataclasses.replace(run, start_tokens=(run.steps[0].token,))
+    assert same_context(run, 1, dataclasses.replace(run, text="elsewhere"), 1)
+    assert not same_context(run, 1, other, 1)
+
+
+def test_that_the_languages_of_a_run_are_told() -> None:
+    run = make_run(3)
+    read = dataclasses.replace(run, source=dataclasses.replace(run.source, language="de"))
+    assert kept(dataclasses.replace(read, target_language="fr")).summary.startswith(
+        "fr-en · float32 · de → fr · "
+    )
+    assert "de → ?" in kept(read).summary
+    assert "→" not in kept(run).summary
+
+
 def test_that_a_token_more_leaves_a_gap_and_no_shift() -> None:
     run = make_run(5)
     steps = (*run.steps[:1], *run.steps[2:])

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication, QPushButton
 from pytestqt.qtbot import QtBot
 
 import explorer
-from explorer.commands.window import Parts
+from explorer.commands.window import Parts, fall_back
 from explorer.core.languages import LanguagePair
 from explorer.panels.tokens.language_box import LanguageBox, language_name
 from tests.model import real_layouts
@@ -130,6 +130,21 @@ def test_that_step_right_after_choosing_takes_the_new_language(
     run = parts.state.run
     assert run is not None
     assert [token.token.piece for token in run.steps] == ["__cy__"]
+
+
+def test_that_what_was_asked_of_a_missing_model_is_not_asked_of_the_one_in_its_place(
+    qtbot: QtBot, open_window: Open, tmp_path: Path
+) -> None:
+    parts = open_window(load=False)
+    parts.state.languages.ask("de", "fr")
+    parts.controller.load(str(tmp_path / "gone"))
+    settle(qtbot, parts)
+    fall_back(parts.state)
+    settle(qtbot, parts)
+    assert parts.state.model is not None
+    assert parts.state.model.name == "fr-en"
+    assert parts.state.notice is not None
+    assert "gone" in parts.state.notice.text
 
 
 @pytest.mark.parametrize("size", [(1366, 768), (1000, 620)])
