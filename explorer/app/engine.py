@@ -73,6 +73,7 @@ class Engine:
         import torch
 
         from explorer.model import language_model
+        from explorer.model.errors import CancelledError
 
         torch.set_num_threads(self._threads)
         if request.unload_first:
@@ -84,6 +85,10 @@ class Engine:
             dtype=request.dtype,
             allow_pickle=request.allow_pickle,
         )
+        if task.cancelled.is_set():
+            # The window would not hear of it, and the one before stands on its screen.
+            lm.unload()
+            raise CancelledError
         self._unload()
         self._lm = lm
         return lm.info

@@ -101,8 +101,8 @@ class Worker(QThread):
         self._running: Task | None = None
         self._changed = threading.Condition()
         self._stopping = False
-        # Counted on the GUI thread: a task is over when its result has been answered there.
-        self._outstanding = 0
+        # Of the GUI thread alone: a task is over when its result has been answered there, in their order.
+        self._unanswered: deque[Task] = deque()
         self._task_ended.connect(self._on_task_ended)
 
     def submit(self, task: Task) -> None:
@@ -114,35 +114,35 @@ class Worker(QThread):
                         other.cancel()
             self._waiting.append(task)
             self._changed.notify()
-        self._outstanding += 1
+        self._unanswered.append(task)
         if not self.isRunning():
             self.start()
 
     def cancel_all(self, *, but: frozenset[str] = frozenset()) -> None:
-        """Cancel everything that waits or runs, except tasks of the slots in ``but``."""
-        with self._changed:
-            for task in [*self._waiting, *([self._running] if self._running else [])]:
-                if task.slot not in but:
-                    task.cancel()
+        """Cancel everything that has not been answered, except tasks of the slots in ``but``.
+
+        A task that has ended may be among them, its result on the way: nobody wants that either.
+        """
+        for task in self._unanswered:
+            if task.slot not in but:
+                task.cancel()
 
     def cancel_slot(self, slot: str) -> None:
-        """Cancel the tasks of one slot that wait or run."""
-        with self._changed:
-            for task in [*self._waiting, *([self._running] if self._running else [])]:
-                if task.slot == slot:
-                    task.cancel()
+        """Cancel the tasks of one slot that have not been answered."""
+        for task in self._unanswered:
+            if task.slot == slot:
+                task.cancel()
 
     @property
     def idle(self) -> bool:
         """Whether every task that was submitted has ended and been answered, or the worker was stopped."""
-        return self._outstanding == 0 or self._stopping
+        return not self._unanswered or self._stopping
 
     def stop(self) -> None:
         """Cancel everything and end the thread; returns when it has ended."""
         with self._changed:
             self._stopping = True
-            for task in [*self._waiting, *([self._running] if self._running else [])]:
-                task.cancel()
+            self.cancel_all()
             self._changed.notify()
         self.wait()
 
@@ -165,8 +165,8 @@ class Worker(QThread):
 
     @Slot()
     def _on_task_ended(self) -> None:
-        self._outstanding -= 1
-        if self._outstanding == 0:
+        self._unanswered.popleft()
+        if not self._unanswered:
             self.drained.emit()
 
     def _do(self, task: Task) -> None:
