@@ -144,7 +144,7 @@ class _Recording(PointStamps):
     stamped_x: tuple[float, ...] = ()
 
     def stamp(self, painter: QPainter, looks: Any, x: Any, y: Any) -> None:
-        self.stamped_x = tuple(x.tolist())
+        self.stamped_x += tuple(x.tolist())
         super().stamp(painter, looks, x, y)
 
 

@@ -215,7 +215,7 @@ class ScatterOverlay(QWidget):
         return self._camera.project(points, self.width(), self.height())
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Axes' names, vectors, points, labels, in this order."""
+        """Axes' names, trails, points, the pair's vectors, what is pointed at, labels, in this order."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         seen = self.project(self.places())
@@ -224,8 +224,6 @@ class ScatterOverlay(QWidget):
         if self._legend is not None:
             taken.append(self._paint_legend(painter, self._legend))
         self._paint_trails(painter)
-        if self._pair is not None:
-            taken += self._paint_pair(painter, self._pair)
         x, y, depth = seen
         # A label beside the edge for a point beyond it would look like a point of its own. What is behind
         # the eye is NaN, and so nowhere; a point's rim is far narrower than the point.
@@ -234,7 +232,12 @@ class ScatterOverlay(QWidget):
         # The strongest last, so that nothing covers it; of equally strong ones the nearest.
         order = np.lexsort((-depth, self._emphasis))
         order = order[visible[order]]
-        self._stamps.stamp(painter, self._looks[order], x[order], y[order])
+        weak, strong = np.split(order, [np.searchsorted(self._emphasis[order], Emphasis.HOVERED)])
+        self._stamps.stamp(painter, self._looks[weak], x[weak], y[weak])
+        # In a long run the points would hide the vectors that are being measured.
+        if self._pair is not None:
+            taken += self._paint_pair(painter, self._pair)
+        self._stamps.stamp(painter, self._looks[strong], x[strong], y[strong])
         spots = np.flatnonzero(inside)
         # Where not all can be named, those that a tool asked for come before the sentence's.
         later = self._of_sentence[spots] & (len(spots) > MOST_LABELS)
