@@ -93,6 +93,24 @@ def test_that_chips_show_every_piece_and_id_in_reading_order(panel: TokenPanel, 
     ]
 
 
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 1.1, 1.35])
+def test_that_an_underscore_is_drawn(
+    panel: TokenPanel, state: AppState, theme: Theme, scale: float, special: bool
+) -> None:
+    theme.set_scale(scale)
+    state.set_model(make_model())
+    state.set_source(TokenizedText("_", (Token(123_456, "_", "_", (0, 1), special),)))
+    chips = strip(panel, "source")
+    chip = chips.chip_rect(0)
+    picture = chips.viewport().grab(chip).toImage()
+    middle, top = picture.width() // 2, theme.space(0.5)
+    background = picture.pixelColor(middle, top + 1)
+    # Down to where the digits of the ID may begin.
+    column = [picture.pixelColor(middle, y) for y in range(top + 1, picture.height() // 2 + 2)]
+    assert any(pixel != background for pixel in column)
+
+
 def test_that_special_tokens_are_marked(panel: TokenPanel, state: AppState) -> None:
     fill(state, 6)
     for side in ("source", "generated"):

@@ -281,7 +281,9 @@ class TokenStrip(QAbstractScrollArea):
             visible_piece(chip.piece), Qt.TextElideMode.ElideMiddle, inner.width()
         )
         flags = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextSingleLine
-        painter.drawText(QRect(inner.left(), top, inner.width(), self._piece_height), flags, text)
+        # The underscore of some fonts lies below what they give as their height.
+        unclipped = flags | Qt.TextFlag.TextDontClip
+        painter.drawText(QRect(inner.left(), top, inner.width(), self._piece_height), unclipped, text)
         painter.setFont(self._id_font)
         painter.setPen(self.theme.color("muted"))
         painter.drawText(
