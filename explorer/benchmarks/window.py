@@ -137,8 +137,7 @@ def _steps(plan: Plan, theme: Theme, vocabulary: int, steps: int) -> Iterator[Fi
         state.set_run(replace(longer, steps=longer.steps[: steps + 1 + i]))
         plan.app.processEvents()
 
-    target = FRAME_MS if steps == STEPS else None
-    yield _percentile(f"a step added, every token another, to {of}", _spent(add, count), target)
+    yield _percentile(f"a step added, every token another, to {of}", _spent(add, count))
     window.close()
     window.deleteLater()
     state.deleteLater()

@@ -160,3 +160,13 @@ def test_that_points_beyond_the_picture_and_behind_the_eye_are_let_be(qtbot: QtB
     assert sorted(stamps.stamped_x) == [-3.0, 100.0]
     ratio = image.devicePixelRatio()
     assert image.pixelColor(round(100 * ratio), round(75 * ratio)) == theme.side_color("source")
+
+
+def test_that_a_picture_without_points_is_drawn_without_complaint(
+    qtbot: QtBot, theme: Theme, qtlog: Any
+) -> None:
+    overlay = ScatterOverlay(theme, None)  # type: ignore[arg-type]
+    qtbot.addWidget(overlay)
+    overlay.resize(200, 150)
+    overlay.grab()
+    assert [record.message for record in qtlog.records] == []

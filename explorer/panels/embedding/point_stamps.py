@@ -64,6 +64,8 @@ class PointStamps:
         x, y : numpy.ndarray
             (n,) finite, the points' centres in the painter's pixels.
         """
+        if not looks.size:
+            return
         to_device = painter.deviceTransform()
         ratio = to_device.m11()
         self._draw_sheet(ratio)
