@@ -50,9 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
     write_atomically(folder / "attention.npz", attention_npz(traced))
     write_atomically(folder / "logits.npz", logits_npz(traced))
     write_atomically(folder / "tokens.csv", tokens_csv(traced).encode())
-    for note in (*lm.info.notes, traced.snapshot().languages.sentence(lm.name)):
-        if note:
-            print(note)
+    for note in lm.info.notes:
+        print(note)
+    if lm.languages:
+        print(traced.snapshot().languages.sentence(lm.name))
     if traced.source.cut_tokens:
         print(
             f"The text is {len(traced.source) + traced.source.cut_tokens} tokens long and the model reads "

@@ -30,13 +30,11 @@ class LanguagePair:
         return "" if self == NO_LANGUAGES else f"{self.source or '?'} → {self.target or '?'}"
 
     def sentence(self, name: str) -> str:
-        """What the model called ``name`` reads and writes; empty for one without languages."""
-        if self == NO_LANGUAGES:
-            return ""
-        reads = f"{name} reads the text as {self.source or 'no language'}"
+        """What the model called ``name``, which knows languages, reads and writes."""
+        reads = f"reads the text as {self.source}" if self.source else "is not told which language it reads"
         if self.target:
-            return f"{reads} and writes {self.target}."
-        return f"{reads}; it is not told which language to write, so its first token decides."
+            return f"{name} {reads} and writes {self.target}."
+        return f"{name} {reads}; it is not told which language to write, so its first token decides."
 
 
 NO_LANGUAGES = LanguagePair()

@@ -44,6 +44,11 @@ def test_that_a_model_that_is_not_told_says_so(state: AppState) -> None:
     assert not state.languages.refused
 
 
+def test_that_a_model_may_be_told_nothing_at_all(state: AppState) -> None:
+    state.set_model(dataclasses.replace(many("plbart"), own_languages=NO_LANGUAGES))
+    assert state.languages.remark.startswith("plbart is not told which language it reads; it is not told")
+
+
 def test_that_each_model_keeps_its_choice(state: AppState) -> None:
     languages = state.languages
     first, second = many("first"), many("second")

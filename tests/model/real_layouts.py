@@ -754,6 +754,29 @@ def mbart50(folder: Path) -> None:
     _save(folder, tensors)
 
 
+def plbart(folder: Path) -> None:
+    """Two programming languages and English, and not told which unless it is asked."""
+    pieces = _sentencepiece(folder, "sentencepiece.bpe.model", 60)
+    _json(
+        folder,
+        "tokenizer_config.json",
+        {"tokenizer_class": "PLBartTokenizer", "language_codes": "base", "src_lang": None, "tgt_lang": None},
+    )
+    model = checkpoints._bart_like(
+        transformers.PLBartConfig,
+        transformers.PLBartForConditionalGeneration,
+        vocab_size=len(pieces) + 6,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+    )
+    tensors = _weights(folder, model, max_length=64)
+    for stack in ("encoder", "decoder"):
+        tensors[f"model.{stack}.embed_tokens.weight"] = tensors["model.shared.weight"]
+    _save(folder, tensors)
+
+
 def nllb(folder: Path) -> None:
     """M2M100's architecture; byte pairs in ``tokenizer.json``, 202 languages among the special tokens."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -877,6 +900,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "mbart-large-en-ro": mbart_en_ro,
     "mbart-50": mbart50,
     "nllb": nllb,
+    "plbart": plbart,
     "pegasus": pegasus,
     "mt5": mt5,
     "sentence encoder": sentence_encoder,

@@ -25,6 +25,7 @@ MODELS = {
     "mbart": (25, LanguagePair("en_XX", ""), "de_DE", "fr_XX"),
     "mbart-large-en-ro": (25, LanguagePair("en_XX", "ro_RO"), "de_DE", "fr_XX"),
     "mbart-50": (52, LanguagePair("en_XX", "fr_XX"), "de_DE", "uk_UA"),
+    "plbart": (3, LanguagePair("", ""), "__java__", "__python__"),
     "nllb": (202, LanguagePair("eng_Latn", ""), "deu_Latn", "fra_Latn"),
 }
 
@@ -82,7 +83,7 @@ def test_that_a_text_is_read_in_the_language_it_is_said_to_be_in(opened: Any, na
     assert read.language == source
     assert lm.text_tokenizer.languages[source] in read.ids
     # It lasts for this text alone: the next one is read as the checkpoint has it.
-    tokenizer.src_lang = own.source
+    tokenizer.src_lang = own.source or None
     plain = lm.tokenize(TEXT)
     assert list(plain.ids) == tokenizer(TEXT)["input_ids"] != theirs
     assert plain.language == own.source
@@ -124,7 +125,7 @@ def test_that_what_is_written_equals_generate(opened: Any, name: str, temperatur
 def test_that_a_beam_search_writes_the_language_too(opened: Any, name: str) -> None:
     lm, theirs, tokenizer = opened(name)
     _, own, _, target = MODELS[name]
-    tokenizer.src_lang = own.source
+    tokenizer.src_lang = own.source or None
     expected = theirs.generate(
         **tokenizer(TEXT, return_tensors="pt"),
         **told(name, tokenizer, target),
@@ -144,7 +145,7 @@ def test_that_a_beam_search_writes_the_language_too(opened: Any, name: str) -> N
 def test_that_untold_it_writes_what_the_checkpoint_sets(opened: Any, name: str) -> None:
     lm, theirs, tokenizer = opened(name)
     _, own, _, target = MODELS[name]
-    tokenizer.src_lang = own.source
+    tokenizer.src_lang = own.source or None
     lm.generate(TEXT, max_new_tokens=2, target_language=target).finish()
     expected = theirs.generate(
         **tokenizer(TEXT, return_tensors="pt"),
