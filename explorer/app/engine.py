@@ -6,6 +6,7 @@ before.
 
 from __future__ import annotations
 
+import gc
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -76,6 +77,10 @@ class Engine:
         from explorer.model.errors import CancelledError
 
         torch.set_num_threads(self._threads)
+        if not gc.get_freeze_count():
+            # What was imported stays. Searching its 350,000 objects for garbage would hold up the window for
+            # a seventh of a second, now and then and whenever a model is unloaded. No model is there yet.
+            gc.freeze()
         if request.unload_first:
             self._unload()
         task.report(f"Loading {request.name} …")
