@@ -7,14 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QFontMetricsF, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from explorer.colormaps import contrast, heat_table
+from explorer.colormaps import ColorScale, contrast, heat_table, pixels
 from explorer.panels.widgets.piece_text import shorten, visible_piece
 from explorer.theme import Theme
 
 _LONGEST = 12
+# Pixels of a cell from which a gap of one beside it leaves a cell to be seen.
+_GAP_FROM = 5
+# Cosine 0 and below is palest; a vector of zeros, which has no direction, too.
+SHADES = ColorScale()
 
 
 class CosineGrid(QWidget):
@@ -37,6 +41,7 @@ class CosineGrid(QWidget):
         self._labels: list[str] = []
         self._sides: list[str] = []
         self._cosines: npt.NDArray[np.float64] = np.empty((0, 0))
+        self._shades: npt.NDArray[np.uint8] = np.empty((0, 0), dtype=np.uint8)  # rows of the colour table
         self._over: tuple[int, int] | None = None
 
     def show_matrix(self, tokens: Sequence[tuple[str, str]], cosines: npt.NDArray[np.float64]) -> None:
@@ -44,6 +49,7 @@ class CosineGrid(QWidget):
         self._labels = [shorten(visible_piece(piece), _LONGEST) for piece, _ in tokens]
         self._sides = [side for _, side in tokens]
         self._cosines, self._over = cosines, None
+        self._shades = SHADES.indices(cosines)
         self.update()
 
     def sizeHint(self) -> QSize:
@@ -68,18 +74,21 @@ class CosineGrid(QWidget):
             text = "Run the model: every token of the sentence is compared with every other here."
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, text)
             return
-        table = heat_table(theme.palette.heat_low, theme.palette.heat_high)
         mono = theme.mono("small")
         painter.setFont(mono)
         metrics = QFontMetricsF(mono)
-        for row, label in enumerate(self._labels):
-            first = self._cell(row, 0)
-            if first.height() >= metrics.height() * 0.75:
+        first, count = self._cell(0, 0), len(self._labels)
+        self._paint_colours(painter, first)
+        if first.height() >= metrics.height() * 0.75:
+            for row, label in enumerate(self._labels):
                 painter.setPen(theme.side_color(self._sides[row]))
-                box = QRectF(0, first.top(), first.left() - theme.space(0.7), first.height())
+                top = first.top() + row * first.height()
+                box = QRectF(0, top, first.left() - theme.space(0.7), first.height())
                 painter.drawText(box, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, label)
-            for column in range(len(self._labels)):
-                self._paint_cell(painter, row, column, table, metrics)
+        if metrics.horizontalAdvance("-0.00") + 4 <= first.width() and metrics.height() <= first.height():
+            for row in range(count):
+                for column in range(count):
+                    self._paint_number(painter, row, column, first)
         if self._over is not None:
             painter.setPen(QPen(theme.color("selection"), 2.0))
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -112,19 +121,32 @@ class CosineGrid(QWidget):
         value = "no direction" if np.isnan(cosine) else f"{cosine:.4f}"
         return f"{self._labels[row]} · {self._labels[column]}  {value}"
 
-    def _paint_cell(
-        self, painter: QPainter, row: int, column: int, table: npt.NDArray[np.uint8], metrics: QFontMetricsF
-    ) -> None:
+    def _paint_colours(self, painter: QPainter, first: QRectF) -> None:
+        """All cells as one picture, with a gap between them where they are wide enough for one."""
+        count = len(self._labels)
+        colours = pixels(self._table())[self._shades]  # (n, n)
+        image = QImage(colours.data, count, count, 4 * count, QImage.Format.Format_RGB32)
+        whole = QRectF(first.left(), first.top(), first.width() * count, first.height() * count)
+        painter.drawImage(whole, image)
+        if min(first.width(), first.height()) < _GAP_FROM:
+            return
+        painter.setPen(QPen(self._theme.color("surface"), 1.0))
+        for line in range(count + 1):
+            x, y = whole.left() + line * first.width(), whole.top() + line * first.height()
+            painter.drawLine(QPointF(x, whole.top()), QPointF(x, whole.bottom()))
+            painter.drawLine(QPointF(whole.left(), y), QPointF(whole.right(), y))
+
+    def _paint_number(self, painter: QPainter, row: int, column: int, first: QRectF) -> None:
         value = float(self._cosines[row, column])
-        shade = table[0 if np.isnan(value) else round(min(max(value, 0.0), 1.0) * 255)].astype(np.float64)
-        cell = self._cell(row, column)
-        painter.fillRect(cell.adjusted(0.5, 0.5, -0.5, -0.5), QColor(*(int(x) for x in shade)))
-        text = "–" if np.isnan(value) else f"{value:.2f}"
-        if metrics.horizontalAdvance("-0.00") + 4 <= cell.width() and metrics.height() <= cell.height():
-            dark, light = np.array([16.0, 20.0, 30.0]), np.array([255.0, 255.0, 255.0])
-            ink = dark if contrast(shade, dark) > contrast(shade, light) else light
-            painter.setPen(QColor(*(int(x) for x in ink)))
-            painter.drawText(cell, Qt.AlignmentFlag.AlignCenter, text)
+        shade = self._table()[self._shades[row, column]].astype(np.float64)
+        dark, light = np.array([16.0, 20.0, 30.0]), np.array([255.0, 255.0, 255.0])
+        ink = dark if contrast(shade, dark) > contrast(shade, light) else light
+        painter.setPen(QColor(*(int(x) for x in ink)))
+        cell = first.translated(column * first.width(), row * first.height())
+        painter.drawText(cell, Qt.AlignmentFlag.AlignCenter, "–" if np.isnan(value) else f"{value:.2f}")
+
+    def _table(self) -> npt.NDArray[np.uint8]:
+        return heat_table(self._theme.palette.heat_low, self._theme.palette.heat_high)
 
     def _cell(self, row: int, column: int) -> QRectF:
         metrics = QFontMetricsF(self._theme.mono("small"))
