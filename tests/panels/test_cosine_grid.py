@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from PySide6.QtGui import QPainter
@@ -15,11 +13,11 @@ from explorer.theme import Theme
 
 
 @pytest.fixture
-def grid(qtbot: QtBot, theme: Theme) -> Iterator[CosineGrid]:
+def grid(qtbot: QtBot, theme: Theme) -> CosineGrid:
     grid = CosineGrid(theme)
     qtbot.addWidget(grid)
     grid.resize(900, 640)
-    yield grid
+    return grid
 
 
 def cosines(count: int) -> np.ndarray:
