@@ -23,6 +23,7 @@ from explorer.app.state import AppState
 from explorer.core.inside import InsideReading
 from explorer.core.moments import Moment, StageName
 from explorer.panels.generation.watched_view import DIMMED_OPACITY, WatchedView
+from explorer.panels.widgets.elided_text import write_elided
 from explorer.panels.widgets.piece_text import plain_tooltip, shorten, visible_piece
 from explorer.theme import Theme
 
@@ -279,14 +280,9 @@ class InsideCanvas(QAbstractScrollArea):
     def _write(
         self, painter: QPainter, rect: QRect, text: str, font: QFont, color: str, *, right: int = 0
     ) -> None:
-        painter.setFont(font)
-        painter.setPen(self.theme.color(color))
-        side = Qt.AlignmentFlag.AlignLeft
         if right:
             rect = QRect(rect.left(), rect.top(), right - self.theme.space(0.7), rect.height())
-            side = Qt.AlignmentFlag.AlignRight
-        text = QFontMetrics(font).elidedText(text, Qt.TextElideMode.ElideRight, rect.width())
-        painter.drawText(rect, side | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, text)
+        write_elided(painter, rect, text, font, self.theme.color(color), right=right > 0)
 
     # -- gestures -------------------------------------------------------------------------------
 

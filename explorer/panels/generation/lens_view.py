@@ -20,6 +20,7 @@ from explorer.app.state import AppState
 from explorer.core.inside import LogitLens
 from explorer.core.selection import TokenRef
 from explorer.panels.generation.watched_view import DIMMED_OPACITY, WatchedView
+from explorer.panels.widgets.elided_text import write_elided
 from explorer.panels.widgets.piece_text import plain_tooltip, probability_text, shorten, visible_piece
 from explorer.theme import Theme
 
@@ -269,11 +270,7 @@ class LensCanvas(QAbstractScrollArea):
     def _write(
         self, painter: QPainter, rect: QRect, text: str, font: QFont, color: str, *, right: bool = False
     ) -> None:
-        painter.setFont(font)
-        painter.setPen(self.theme.color(color))
-        side = Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft
-        text = QFontMetrics(font).elidedText(text, Qt.TextElideMode.ElideRight, rect.width())
-        painter.drawText(rect, side | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine, text)
+        write_elided(painter, rect, text, font, self.theme.color(color), right=right)
 
     # -- gestures -------------------------------------------------------------------------------
 
